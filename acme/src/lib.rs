@@ -1,0 +1,1 @@
+//! Certificates: the development CA today; ACME accounts, orders and renewal next

@@ -1,0 +1,147 @@
+//! The REST API under `/api/v1`, one module a resource, and what lies beside it: uploads, the log
+//! WebSocket, the route feed, and the start page.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::Html;
+use axum::routing::{get, post, put};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::auth;
+use crate::feed::Hub;
+use crate::lifecycle::Lifecycle;
+use crate::store::Store;
+use crate::uploads::Signer;
+use crate::{Config, Ports};
+
+mod deployments;
+mod env;
+pub(crate) mod error;
+mod logs;
+mod projects;
+mod route_feed;
+mod system;
+mod uploads;
+
+/// Largest JSON body, bytes: settings and variables are far smaller.
+const MAX_BODY: usize = 256 << 10;
+
+/// What handlers need. Cheap to clone.
+#[derive(Clone)]
+pub struct State(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    lifecycle: Lifecycle,
+    hub: Hub,
+    config: Config,
+    ports: Ports,
+    api_url: Url,
+    signer: Signer,
+    stop: CancellationToken,
+}
+
+impl State {
+    pub(crate) fn new(
+        store: Store,
+        lifecycle: Lifecycle,
+        hub: Hub,
+        config: Config,
+        ports: Ports,
+        api_url: Url,
+        stop: &CancellationToken,
+    ) -> Self {
+        let signer = Signer::new(&config.master_key);
+        Self(Arc::new(Inner { store, lifecycle, hub, config, ports, api_url, signer, stop: stop.clone() }))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "AstroCloud",
+        description = "Projects, deployments, logs and settings. Errors are problem details (RFC 9457).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    modifiers(&BearerToken),
+    security(("token" = []))
+)]
+struct Document;
+
+struct BearerToken;
+
+impl utoipa::Modify for BearerToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("token", scheme);
+    }
+}
+
+fn resources() -> OpenApiRouter<State> {
+    OpenApiRouter::with_openapi(Document::openapi()).nest(
+        "/api/v1",
+        OpenApiRouter::new()
+            .routes(routes!(system::system))
+            .routes(routes!(projects::list, projects::create))
+            .routes(routes!(projects::read, projects::update, projects::remove))
+            .routes(routes!(projects::rollback))
+            .routes(routes!(deployments::list, deployments::create))
+            .routes(routes!(deployments::read))
+            .routes(routes!(deployments::cancel))
+            .routes(routes!(deployments::redeploy))
+            .routes(routes!(logs::read))
+            .routes(routes!(env::list, env::set))
+            .routes(routes!(env::unset))
+            .routes(routes!(uploads::create)),
+    )
+}
+
+/// The OpenAPI 3.1 document.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    resources().into_openapi()
+}
+
+/// Everything that the API's address answers.
+pub(crate) fn router(state: State) -> Router {
+    let (resources, document) = resources().split_for_parts();
+    let document = Arc::new(document);
+    Router::new()
+        .merge(resources.route_layer(axum::middleware::from_fn_with_state(state.clone(), auth::require)))
+        .route("/api/v1/health", get(system::health))
+        .route("/api/v1/openapi.json", get(move || async move { axum::Json((*document).clone()) }))
+        .route("/internal/v1/routes", get(route_feed::follow))
+        .route("/login", get(auth::login))
+        .route("/logout", post(auth::logout))
+        .route("/", get(|| async { Html(include_str!("../../dashboards/start/index.html")) }))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .route("/uploads/{id}", put(uploads::put).layer(DefaultBodyLimit::disable()))
+        .fallback(|| async { error::ApiError::not_found("There is nothing at this address of the API.") })
+        .layer(tower_http::catch_panic::CatchPanicLayer::new())
+        .layer(axum::middleware::map_response(security_headers))
+        .with_state(state)
+}
+
+async fn security_headers(mut response: axum::response::Response) -> axum::response::Response {
+    use axum::http::{HeaderName, HeaderValue};
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+    ] {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}

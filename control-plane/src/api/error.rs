@@ -1,0 +1,115 @@
+//! The one conversion of errors to problem details.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use common::problem::{MEDIA_TYPE, Problem};
+
+use crate::lifecycle::LifecycleError;
+use crate::store::StoreError;
+
+/// An answer that is a problem.
+#[derive(Debug)]
+pub struct ApiError(Problem);
+
+impl ApiError {
+    /// A problem with its HTTP status, stable word and sentence.
+    pub fn new(status: u16, word: &str, detail: impl Into<String>) -> Self {
+        Self(Problem::new(status, word, detail))
+    }
+
+    /// Nothing is there.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(404, "not_found", detail)
+    }
+
+    /// The request itself is wrong.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(400, "invalid_request", detail)
+    }
+
+    /// No good credentials.
+    pub fn unauthorized() -> Self {
+        Self::new(
+            401,
+            "unauthorized",
+            "A valid token is needed: run `astrocloud login`, or open the login link that `astrocloud up` printed.",
+        )
+    }
+
+    fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error = %error, "a request failed");
+        Self::new(500, "internal", "AstroCloud failed to do this; its log says why. Try again in a moment.")
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, [(CONTENT_TYPE, MEDIA_TYPE)], Json(self.0)).into_response()
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<common::bus::BusError> for ApiError {
+    fn from(error: common::bus::BusError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<common::blob::BlobError> for ApiError {
+    fn from(error: common::blob::BlobError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<common::id::InvalidId> for ApiError {
+    fn from(error: common::id::InvalidId) -> Self {
+        Self::not_found(error.to_string())
+    }
+}
+
+impl From<LifecycleError> for ApiError {
+    fn from(error: LifecycleError) -> Self {
+        let detail = error.to_string();
+        match error {
+            LifecycleError::NoSuchDeployment(_) => Self::not_found(detail),
+            LifecycleError::NotReady { .. } => Self::new(409, "not_ready", detail),
+            LifecycleError::DidNotStart { .. } => Self::new(409, "did_not_start", detail),
+            LifecycleError::NothingBefore => Self::new(409, "nothing_to_roll_back_to", detail),
+            LifecycleError::Queue(_) => Self::new(503, "queue_away", detail),
+            LifecycleError::Store(e) => e.into(),
+            LifecycleError::Bus(e) => e.into(),
+            LifecycleError::Blob(e) => e.into(),
+        }
+    }
+}
+
+/// A JSON body whose errors are problem details.
+#[derive(axum::extract::FromRequest)]
+#[from_request(via(Json), rejection(ApiError))]
+pub struct Body<T>(pub T);
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status().as_u16(), "invalid_request", rejection.body_text())
+    }
+}
+
+/// A query string whose errors are problem details.
+#[derive(axum::extract::FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+pub struct Query<T>(pub T);
+
+impl From<axum::extract::rejection::QueryRejection> for ApiError {
+    fn from(rejection: axum::extract::rejection::QueryRejection) -> Self {
+        Self::invalid(rejection.body_text())
+    }
+}

@@ -1,0 +1,57 @@
+//! The route feed's WebSocket, for edges.
+
+use axum::extract::State as Extract;
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use common::route::EdgeMessage;
+use futures::{SinkExt as _, StreamExt as _};
+
+use super::State;
+use super::error::ApiError;
+use crate::auth;
+
+/// Tells an edge every route, then every change.
+pub(super) async fn follow(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    if !auth::edge_may(&headers, &state.0.config.feed_token) {
+        return Err(ApiError::new(401, "unauthorized", "The route feed needs the edges' token."));
+    }
+    Ok(upgrade.on_upgrade(|socket| serve(socket, state)))
+}
+
+async fn serve(socket: WebSocket, state: State) {
+    let (mut sender, mut receiver) = socket.split();
+    let mut connection = state.0.hub.connect().await;
+    loop {
+        tokio::select! {
+            () = state.0.stop.cancelled() => break,
+            message = connection.messages.recv() => {
+                let Some(message) = message else { break };
+                let text = match serde_json::to_string(&message) {
+                    Ok(text) => text,
+                    Err(e) => {
+                        tracing::error!(error = %e, "routes can't be written as JSON");
+                        break;
+                    }
+                };
+                if sender.send(Message::Text(Utf8Bytes::from(text))).await.is_err() {
+                    break;
+                }
+            }
+            message = receiver.next() => match message {
+                Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+                    Ok(EdgeMessage::Applied { version }) => connection.applied(version),
+                    Err(e) => tracing::warn!(error = %e, "an edge sent what is no message of the feed"),
+                },
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            },
+        }
+    }
+    // The edge reconnects by itself; how this connection ends does not matter.
+    let _ = sender.close().await;
+}

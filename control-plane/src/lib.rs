@@ -1,0 +1,189 @@
+//! The control plane: the REST and WebSocket API, the life of projects and deployments, and the route
+//! feed that tells every edge what to serve.
+//!
+//! In: requests of people and scripts, reports of deployers (through [`common::ledger::Ledger`]). Out:
+//! rows, jobs on the queue, routes to the edges. It must never be on the way of a visitor's request:
+//! edges serve with it stopped.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::blob::ObjectStore;
+use common::bus::Bus;
+use common::ledger::DynLedger;
+use common::queue::Queue;
+use common::secret::{MasterKey, Secret};
+use common::time::Timestamp;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+pub mod api;
+mod auth;
+mod feed;
+mod lifecycle;
+mod store;
+mod uploads;
+
+pub use api::openapi;
+pub use lifecycle::Lifecycle;
+pub use store::StoreError;
+
+use store::Store;
+use store::tokens::TokenKind;
+
+/// How long a login link works.
+const LOGIN_LINK_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// What the control plane needs to know.
+#[derive(Clone)]
+pub struct Config {
+    /// `sqlite://…`.
+    pub database_url: String,
+    /// Where the API listens; port 0 takes a free one.
+    pub api: SocketAddr,
+    /// Project `p` is at `p.<base domain>`.
+    pub base_domain: String,
+    /// Where visitors reach the edge: scheme and port of sites' URLs.
+    pub sites_url: Url,
+    /// Encrypts secrets at rest.
+    pub master_key: MasterKey,
+    /// The installation's API token.
+    pub api_token: Secret,
+    /// What edges show to get the route feed.
+    pub feed_token: Secret,
+    /// Isolation of builds and apps, as the deployer found it.
+    pub isolation: String,
+    /// Largest source archive accepted, bytes.
+    pub max_upload_bytes: u64,
+}
+
+/// The outside systems that the control plane uses.
+#[derive(Clone)]
+pub struct Ports {
+    /// Uploaded archives.
+    pub store: ObjectStore,
+    /// Logs.
+    pub bus: Bus,
+    /// Wakes deployers.
+    pub queue: Queue,
+}
+
+/// Why the control plane can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The API's address can't be had.
+    #[error("the API can't listen at {addr}: {source}; choose another address with --api")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A bound API, not yet serving: its address is known before sites' URLs are.
+pub struct Listening {
+    listener: TcpListener,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+/// Takes the API's address.
+///
+/// # Errors
+/// When it can't be had.
+pub async fn listen(addr: SocketAddr) -> Result<Listening, StartError> {
+    let bound = async {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        Ok(Listening { listener, addr })
+    };
+    bound.await.map_err(|source| StartError::Listen { addr, source })
+}
+
+/// A running control plane.
+pub struct ControlPlane {
+    store: Store,
+    lifecycle: Lifecycle,
+    api_url: Url,
+    stop: CancellationToken,
+    tasks: tokio_util::task::TaskTracker,
+}
+
+impl ControlPlane {
+    /// Opens the database, recovers what a crash left, and serves the API.
+    ///
+    /// # Errors
+    /// When the database can't be used.
+    pub async fn start(listening: Listening, config: Config, ports: Ports) -> Result<Self, StartError> {
+        let store = Store::open(&config.database_url).await?;
+        store.add_token(&config.api_token, TokenKind::Api, None).await?;
+        store.forget_expired_tokens().await?;
+        let api_url = api_url(listening.addr);
+        let hub = feed::Hub::load(store.clone(), config.base_domain.clone()).await?;
+        let lifecycle = Lifecycle::new(store.clone(), hub.clone(), &config, ports.clone());
+        lifecycle.recover().await?;
+        let stop = CancellationToken::new();
+        let tasks = tokio_util::task::TaskTracker::new();
+        tasks.spawn(lifecycle.clone().sweep(stop.clone()));
+        let state = api::State::new(store.clone(), lifecycle.clone(), hub, config, ports, api_url.clone(), &stop);
+        let server = axum::serve(listening.listener, api::router(state))
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        tasks.spawn(async move {
+            if let Err(e) = server.await {
+                tracing::error!(error = %e, "the API stopped serving");
+            }
+        });
+        Ok(Self { store, lifecycle, api_url, stop, tasks })
+    }
+
+    /// Where the API is.
+    #[must_use]
+    pub const fn api_url(&self) -> &Url {
+        &self.api_url
+    }
+
+    /// The port through which a deployer in this process reports.
+    #[must_use]
+    pub fn ledger(&self) -> DynLedger {
+        std::sync::Arc::new(self.lifecycle.clone())
+    }
+
+    /// A link that logs a browser in, once, within 15 minutes.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn login_link(&self) -> Result<Url, StoreError> {
+        let token = Secret::random("login_");
+        let expires = Timestamp::now().after(LOGIN_LINK_LIFETIME);
+        self.store.add_token(&token, TokenKind::Login, Some(expires)).await?;
+        let mut url = self.api_url.clone();
+        url.set_path("/login");
+        url.set_query(Some(&format!("token={}", token.reveal())));
+        Ok(url)
+    }
+
+    /// Stops taking requests, lets those in flight end within `deadline`, and closes the database.
+    pub async fn drain(self, deadline: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+            tracing::warn!("requests to the API were cut off by the shutdown");
+        }
+        self.store.close().await;
+    }
+}
+
+/// A URL a person on this machine can open, also when the API listens on every address.
+fn api_url(addr: SocketAddr) -> Url {
+    let host = if addr.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], addr.port())) } else { addr };
+    let mut url = Url::parse("http://localhost/").unwrap_or_else(|_| unreachable!("a constant URL"));
+    // Both are checked parts of a socket address.
+    let _ = url.set_ip_host(host.ip());
+    let _ = url.set_port(Some(host.port()));
+    url
+}

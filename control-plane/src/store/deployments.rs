@@ -1,0 +1,423 @@
+//! Rows of deployments, and the pointer flip that makes one live.
+
+use common::deployment::{Failure, Kind, State};
+use common::id::{DeploymentId, ProjectId};
+use common::ledger::Facts;
+use common::name::ProjectName;
+use common::project::Settings;
+use common::revision::RevisionStatus;
+use common::source::Source;
+use common::time::Timestamp;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Store, StoreError, json, parsed, to_json};
+
+/// A deployment's row, with its project's name.
+#[derive(Clone, Debug)]
+pub struct DeploymentRow {
+    /// Its id.
+    pub id: DeploymentId,
+    /// First label of its own host.
+    pub label: String,
+    /// Its project.
+    pub project: ProjectId,
+    /// Its project's name.
+    pub project_name: ProjectName,
+    /// Whether visitors of the project get it.
+    pub live: bool,
+    /// Where it is.
+    pub state: State,
+    /// What it is built from.
+    pub source: Source,
+    /// How.
+    pub settings: Settings,
+    /// What it is.
+    pub kind: Option<Kind>,
+    /// What was detected.
+    pub framework: Option<String>,
+    /// How its build was isolated.
+    pub isolation: Option<String>,
+    /// Reference of its image.
+    pub image: Option<String>,
+    /// What its app does now.
+    pub revision: Option<RevisionStatus>,
+    /// Whether a rollback to it waits for its app.
+    pub activation_wanted: bool,
+    /// How often a deployer took it.
+    pub attempts: i64,
+    /// When it last stopped being live.
+    pub live_until: Option<Timestamp>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When a deployer took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// A deployment to add.
+#[derive(Clone, Debug)]
+pub struct NewRow {
+    /// Its id.
+    pub id: DeploymentId,
+    /// First label of its own host.
+    pub label: String,
+    /// Its project.
+    pub project: ProjectId,
+    /// What it is built from.
+    pub source: Source,
+    /// How.
+    pub settings: Settings,
+}
+
+/// Everything a [`DeploymentRow`] needs; conditions follow.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT d.*, p.name AS project_name, \
+             CASE WHEN p.live_deployment = d.id THEN 1 ELSE 0 END AS live \
+             FROM deployments d JOIN projects p ON p.id = d.project ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
+    let time = |column: &str| -> Result<Option<Timestamp>, StoreError> {
+        Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
+    };
+    let word: String = row.try_get("state")?;
+    let code: Option<String> = row.try_get("failure_code")?;
+    let message: Option<String> = row.try_get("failure_message")?;
+    let failure = code.map(|code| Failure { code, message: message.unwrap_or_default() });
+    let state = State::from_stored(&word, failure)
+        .ok_or_else(|| StoreError::Unreadable { what: "state", detail: format!("`{word}` is no state") })?;
+    let kind: Option<String> = row.try_get("kind")?;
+    let revision: Option<String> = row.try_get("revision")?;
+    Ok(DeploymentRow {
+        id: parsed(row, "id")?,
+        label: row.try_get("label")?,
+        project: parsed(row, "project")?,
+        project_name: parsed(row, "project_name")?,
+        live: row.try_get::<i64, _>("live")? == 1,
+        state,
+        source: json(row, "source")?,
+        settings: json(row, "settings")?,
+        kind: match kind.as_deref() {
+            Some("static") => Some(Kind::Static),
+            Some("node") => Some(Kind::Node),
+            _ => None,
+        },
+        framework: row.try_get("framework")?,
+        isolation: row.try_get("isolation")?,
+        image: row.try_get("image")?,
+        revision: match revision {
+            Some(text) => Some(
+                serde_json::from_str(&text)
+                    .map_err(|e| StoreError::Unreadable { what: "revision", detail: e.to_string() })?,
+            ),
+            None => None,
+        },
+        activation_wanted: row.try_get::<i64, _>("activation_wanted")? == 1,
+        attempts: row.try_get("attempts")?,
+        live_until: time("live_until")?,
+        created_at: Timestamp::from_millis(row.try_get("created_at")?),
+        started_at: time("started_at")?,
+        finished_at: time("finished_at")?,
+    })
+}
+
+fn read_all(rows: &[AnyRow]) -> Result<Vec<DeploymentRow>, StoreError> {
+    rows.iter().map(read).collect()
+}
+
+impl Store {
+    /// Adds a queued deployment. `false` when its label is a project's name; a label of another
+    /// deployment is told by [`StoreError::is_duplicate`].
+    ///
+    /// # Errors
+    /// When the database failed or the label is taken.
+    pub async fn insert_deployment(&self, new: &NewRow) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO deployments (id, label, project, state, source, settings, created_at) \
+             SELECT $1, $2, $3, 'queued', $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM projects WHERE name = $2)",
+        )
+        .bind(new.id.as_str())
+        .bind(new.label.as_str())
+        .bind(new.project.as_str())
+        .bind(to_json("source", &new.source)?)
+        .bind(to_json("settings", &new.settings)?)
+        .bind(Timestamp::now().as_millis())
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The deployment with this id.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn deployment(&self, id: &DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
+        let row =
+            sqlx::query(select!("WHERE d.id = $1")).bind(id.as_str()).fetch_optional(&self.pool).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Up to `limit` deployments of a project, newest first, older than `before`.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn deployments(
+        &self,
+        project: &ProjectId,
+        before: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Vec<DeploymentRow>, StoreError> {
+        let rows = sqlx::query(select!("WHERE d.project = $1 AND d.id < $2 ORDER BY d.id DESC LIMIT $3"))
+            .bind(project.as_str())
+            // Every id is smaller than a text that begins with `e`.
+            .bind(before.map_or("e", DeploymentId::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        read_all(&rows)
+    }
+
+    /// Every deployment that has not ended, oldest first.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn unfinished_deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
+        let rows = sqlx::query(select!(
+            "WHERE d.state IN ('queued', 'building', 'publishing', 'starting') ORDER BY d.id"
+        ))
+        .fetch_all(&self.pool)
+        .await?;
+        read_all(&rows)
+    }
+
+    /// Every ready deployment: of one project, or of all when `None`; newest first.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn ready_deployments(&self, project: Option<&ProjectId>) -> Result<Vec<DeploymentRow>, StoreError> {
+        let rows = sqlx::query(select!(
+            "WHERE d.state = 'ready' AND ($1 = '' OR d.project = $1) ORDER BY d.id DESC"
+        ))
+        .bind(project.map_or("", ProjectId::as_str))
+        .fetch_all(&self.pool)
+        .await?;
+        read_all(&rows)
+    }
+
+    /// The newest deployment before `than` that was live and can be again.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn live_before(
+        &self,
+        project: &ProjectId,
+        than: &DeploymentId,
+    ) -> Result<Option<DeploymentRow>, StoreError> {
+        let row = sqlx::query(select!(
+            "WHERE d.project = $1 AND d.id < $2 AND d.state = 'ready' AND d.live_since IS NOT NULL \
+             ORDER BY d.id DESC LIMIT 1"
+        ))
+        .bind(project.as_str())
+        .bind(than.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// How many deployments wait that were asked for before this one.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn queued_before(&self, id: &DeploymentId) -> Result<i64, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM deployments WHERE state = 'queued' AND id < $1")
+            .bind(id.as_str())
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(row.try_get("n")?)
+    }
+
+    /// Stores a transition from state `from` to state `to`. `false` when the row is in `from` no more:
+    /// somebody else was faster.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn transition(&self, id: &DeploymentId, from: &State, to: &State) -> Result<bool, StoreError> {
+        let now = Timestamp::now().as_millis();
+        let failure = match to {
+            State::Failed(why) | State::Canceled(why) => Some(why),
+            _ => None,
+        };
+        let claimed = matches!((from, to), (State::Queued, State::Building));
+        let done = sqlx::query(
+            "UPDATE deployments SET state = $3, failure_code = $4, failure_message = $5, \
+             started_at = CASE WHEN $6 = 1 THEN $7 ELSE started_at END, \
+             attempts = attempts + $6, \
+             finished_at = CASE WHEN $8 = 1 THEN $7 ELSE NULL END \
+             WHERE id = $1 AND state = $2",
+        )
+        .bind(id.as_str())
+        .bind(from.as_str())
+        .bind(to.as_str())
+        .bind(failure.map(|f| f.code.as_str()))
+        .bind(failure.map(|f| f.message.as_str()))
+        .bind(i64::from(claimed))
+        .bind(now)
+        .bind(i64::from(to.is_final()))
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Records how the build is isolated.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn set_isolation(&self, id: &DeploymentId, isolation: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET isolation = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(isolation)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Records what was found out; the commit becomes part of the source, so that a redeploy builds the
+    /// same one.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn set_facts(&self, row: &DeploymentRow, facts: Facts) -> Result<(), StoreError> {
+        let mut source = row.source.clone();
+        if let (Source::Git { commit, .. }, Some(found)) = (&mut source, facts.commit) {
+            *commit = Some(found);
+        }
+        sqlx::query(
+            "UPDATE deployments SET kind = COALESCE($2, kind), framework = COALESCE($3, framework), source = $4 \
+             WHERE id = $1",
+        )
+        .bind(row.id.as_str())
+        .bind(facts.kind.map(Kind::as_str))
+        .bind(facts.framework)
+        .bind(to_json("source", &source)?)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Records its image.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn set_image(&self, id: &DeploymentId, image: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET image = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(image)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Records what its app does.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn set_revision(&self, id: &DeploymentId, status: &RevisionStatus) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET revision = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(to_json("revision", status)?)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Every app is stopped: what a platform that was just started knows.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn forget_revisions(&self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET revision = $1 WHERE revision IS NOT NULL")
+            .bind(to_json("revision", &RevisionStatus::Stopped)?)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Says whether a rollback to it waits for its app.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn want_activation(&self, id: &DeploymentId, wanted: bool) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET activation_wanted = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(i64::from(wanted))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The pointer flip: makes a ready deployment live. With `unless_newer`, `false` and no change when a
+    /// deployment that was asked for later has been live already.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn activate(
+        &self,
+        project: &ProjectId,
+        id: &DeploymentId,
+        unless_newer: bool,
+    ) -> Result<bool, StoreError> {
+        let now = Timestamp::now().as_millis();
+        let mut tx = self.pool.begin().await?;
+        // The first statement writes, so that SQLite's transaction holds the write lock from the start.
+        sqlx::query(
+            "UPDATE deployments SET live_until = $2 \
+             WHERE id = (SELECT live_deployment FROM projects WHERE id = $1) AND id <> $3",
+        )
+        .bind(project.as_str())
+        .bind(now)
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await?;
+        let flipped = sqlx::query(
+            "UPDATE projects SET live_deployment = $2 WHERE id = $1 AND ($3 = 0 OR NOT EXISTS \
+             (SELECT 1 FROM deployments WHERE project = $1 AND id > $2 AND live_since IS NOT NULL))",
+        )
+        .bind(project.as_str())
+        .bind(id.as_str())
+        .bind(i64::from(unless_newer))
+        .execute(&mut *tx)
+        .await?;
+        if flipped.rows_affected() == 0 {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        sqlx::query("UPDATE deployments SET live_since = $2, live_until = NULL, activation_wanted = 0 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Every app that should run: the live ones, and those that a rollback waits for.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn wanted_apps(&self) -> Result<Vec<DeploymentRow>, StoreError> {
+        let rows = sqlx::query(select!(
+            "WHERE d.state = 'ready' AND d.kind = 'node' AND d.image IS NOT NULL \
+             AND (p.live_deployment = d.id OR d.activation_wanted = 1)"
+        ))
+        .fetch_all(&self.pool)
+        .await?;
+        read_all(&rows)
+    }
+}

@@ -1,0 +1,1 @@
+//! Framework, package manager and Node version detection from a project folder

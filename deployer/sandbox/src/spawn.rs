@@ -1,0 +1,286 @@
+//! Starting a command.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Component, Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::sync::mpsc;
+
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::helper::{VERB, outer};
+use crate::procs::{self, MARKER};
+use crate::running::{Killer, Running};
+use crate::supervise::Supervisor;
+use crate::wire::{Plan, Rlimits};
+use crate::{Level, Network, Sandbox, Spec, view};
+
+/// Bytes of `/tmp` inside, at most, and of `/dev/shm`: as much as installing a large dependency unpacks, and little
+/// enough for several builds at once, because it lies in memory. Never more than half of the sandbox's memory.
+pub(crate) const TMP_BYTES: u64 = 512 << 20;
+
+/// Processes of our own that the kernel counts with the command's: the outermost, bubblewrap's second, the first inside.
+const HELPERS: u64 = 3;
+
+/// How the names of our folders in the host's `/tmp` begin; the platform's pid follows.
+const PREFIX: &str = "astrocloud-sandbox-";
+
+/// Why a command could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// There is no program to run.
+    #[error("the command is empty; name a program to run")]
+    NoCommand,
+    /// A mount's source does not exist or cannot be read.
+    #[error("{} cannot be shown to the command: {error}; make sure that it exists", path.display())]
+    Mount {
+        /// The path on the host.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A path inside is not absolute, or goes up.
+    #[error("{} is not a path inside the sandbox; give an absolute path without `..`", path.display())]
+    Target {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// A variable's name or value, or an argument, has a character that the system does not take.
+    #[error("{what} has a NUL character or an empty or malformed name; correct it")]
+    Text {
+        /// Which.
+        what: String,
+    },
+    /// Called outside an asynchronous runtime.
+    #[error("a command can only be started from inside the tokio runtime that is to watch it")]
+    NoRuntime,
+    /// The system refused what starting needs: a folder, a socket, a process.
+    #[error("the sandbox cannot be started: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Sandbox {
+    /// Starts a command. Returns as soon as the process is there; what goes wrong in setting up the sandbox is told
+    /// on the command's stderr, with exit code [`SET_UP_FAILED`](crate::SET_UP_FAILED).
+    ///
+    /// # Errors
+    /// When the spec makes no sense, or the system refuses a process.
+    pub fn spawn(&self, spec: Spec) -> Result<Running, SpawnError> {
+        let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
+        check(&spec, self.level())?;
+        let inner = &self.inner;
+        let remaps = inner.level.remaps();
+        let work = Work::make(remaps)?;
+        let connector = inner.connector.filter(|_| spec.network == Network::Outbound && remaps);
+        let group = inner.base.make(spec.limits.memory, u64::from(spec.limits.processes) + HELPERS);
+
+        let mut env = spec.env;
+        let mut marker = None;
+        if let Some(tmp) = &work.tmp {
+            for name in ["TMPDIR", "TMP", "TEMP"] {
+                env.retain(|(other, _)| other != name);
+                env.push((name.into(), tmp.to_string_lossy().into_owned()));
+            }
+            let value = work.name();
+            env.push((MARKER.into(), value.clone()));
+            marker = Some(value);
+        }
+        let mut writable: Vec<_> =
+            spec.mounts.iter().filter(|mount| mount.writable).map(|mount| mount.source.clone()).collect();
+        writable.extend(work.tmp.clone());
+        let plan = Plan {
+            level: inner.level,
+            argv: spec.argv,
+            cwd: spec.cwd,
+            env,
+            mounts: spec.mounts,
+            rlimits: Rlimits {
+                processes: u64::from(spec.limits.processes) + uncounted(inner.level, inner.run_as),
+                file_size: spec.limits.file_size,
+                open_files: spec.limits.open_files,
+            },
+            run_as: inner.run_as,
+            cgroups: group.doors(),
+            staging: work.staging.clone(),
+            private_tmp: work.tmp.clone(),
+            tmp_bytes: TMP_BYTES.min(spec.limits.memory / 2),
+            own_network: connector.is_some(),
+            resolv_conf: connector.map_or_else(view::resolv_conf, |connector| connector.resolv_conf()),
+        };
+        let plan = plan.encode()?;
+
+        let (control, theirs) = StdUnixStream::pair()?;
+        control.set_nonblocking(true)?;
+        let control = UnixStream::from_std(control)?;
+        let mut command = Command::new(&inner.helper);
+        command.args([VERB, "outer"]).env_clear().current_dir("/").process_group(0).kill_on_drop(true);
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = start(command)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let pid = child.id().ok_or_else(|| io::Error::other("the process ended before it began"))?;
+
+        let (tell, exit) = watch::channel(None);
+        let killer = Killer::default();
+        let supervisor = Supervisor {
+            child,
+            pid,
+            plan,
+            level: inner.level,
+            limits: spec.limits,
+            writable,
+            group: group.into(),
+            marker,
+            connector,
+            run_as: inner.run_as,
+            killer: killer.clone(),
+            work,
+        };
+        runtime.spawn(async move {
+            let exit = supervisor.run(control).await;
+            tell.send_replace(Some(exit));
+        });
+        Ok(Running { stdout, stderr, pid, exit, killer })
+    }
+}
+
+/// The host's folders of one sandbox; removed with it.
+pub(crate) struct Work {
+    folder: TempDir,
+    /// Empty, to mount on.
+    staging: PathBuf,
+    /// What stands in for `/tmp`, where that cannot be private.
+    tmp: Option<PathBuf>,
+}
+
+impl Work {
+    fn make(remaps: bool) -> io::Result<Self> {
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
+        // The unprivileged user has to pass through.
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711))?;
+        let staging = folder.path().join("staging");
+        fs::create_dir_all(outer::root_below(&staging))?;
+        for folder in [staging.clone(), outer::root_below(&staging)] {
+            fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
+        }
+        let tmp = if remaps {
+            None
+        } else {
+            let tmp = folder.path().join("tmp");
+            fs::create_dir(&tmp)?;
+            fs::set_permissions(&tmp, PermissionsExt::from_mode(0o700))?;
+            Some(tmp)
+        };
+        Ok(Self { folder, staging, tmp })
+    }
+
+    /// A name that no other sandbox has.
+    fn name(&self) -> String {
+        self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The folder that stands in for `/tmp`.
+    pub(crate) fn tmp(&self) -> Option<&Path> {
+        self.tmp.as_deref()
+    }
+
+    /// Removes the folders, also those that the command has locked. Blocking.
+    pub(crate) fn remove(self) {
+        if let Some(tmp) = &self.tmp {
+            // Takes back the right to list, without which nothing can be removed.
+            let _ = crate::walk::walk(tmp, &mut |_| ());
+        }
+        let _ = self.folder.close();
+    }
+}
+
+/// Removes the folders that platforms left behind when they were killed. Blocking.
+pub(crate) fn sweep_left_behind() {
+    let own = nix::unistd::geteuid().as_raw();
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        let Some(pid) = owner.filter(|pid| *pid != std::process::id()) else { continue };
+        let ours = entry.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == own);
+        if ours && !Path::new(&format!("/proc/{pid}")).exists() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn check(spec: &Spec, level: Level) -> Result<(), SpawnError> {
+    if spec.argv.first().is_none_or(String::is_empty) {
+        return Err(SpawnError::NoCommand);
+    }
+    if spec.argv.iter().any(|argument| argument.contains('\0')) {
+        return Err(SpawnError::Text { what: "an argument".into() });
+    }
+    for (name, value) in &spec.env {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(SpawnError::Text { what: format!("the variable {}", name.replace('\0', "?")) });
+        }
+    }
+    for mount in &spec.mounts {
+        fs::metadata(&mount.source).map_err(|error| SpawnError::Mount { path: mount.source.clone(), error })?;
+    }
+    let targets = spec.mounts.iter().map(|mount| &mount.target).filter(|_| level.remaps());
+    for path in targets.chain([&spec.cwd]) {
+        let within = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        if !path.is_absolute() || !within {
+            return Err(SpawnError::Target { path: path.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel counts against the process limit besides the command's processes: in a user namespace only our own
+/// first process, otherwise everything that the user runs.
+fn uncounted(level: Level, run_as: Option<(u32, u32)>) -> u64 {
+    /// Since this release a user namespace has a count of its own.
+    const OWN_COUNT: (u32, u32) = (5, 14);
+    if level.remaps() && kernel() >= OWN_COUNT {
+        return HELPERS;
+    }
+    let uid = run_as.map_or_else(|| nix::unistd::getuid().as_raw(), |(uid, _)| uid);
+    let of_user = |pid: i32| fs::metadata(format!("/proc/{pid}")).is_ok_and(|metadata| metadata.uid() == uid);
+    let all = procs::all();
+    HELPERS + all.iter().filter(|process| of_user(process.pid)).map(|process| u64::from(process.threads)).sum::<u64>()
+}
+
+/// The kernel's major and minor release number; zeros if it does not say.
+fn kernel() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse().unwrap_or_default());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
+}
+
+/// Starts a process from a thread that never ends. A process that asks to die with its parent dies with the *thread*
+/// that started it, and the runtime's threads come and go.
+pub(crate) fn start(command: Command) -> io::Result<Child> {
+    type Job = (Command, Handle, mpsc::Sender<io::Result<Child>>);
+    static STARTER: OnceLock<Option<mpsc::Sender<Job>>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let run = move || {
+            for (mut command, runtime, answer) in jobs {
+                let _inside = runtime.enter();
+                let _ = answer.send(command.spawn());
+            }
+        };
+        std::thread::Builder::new().name("sandbox-starter".into()).spawn(run).ok().map(|_| sender)
+    });
+    let gone = || io::Error::other("there is no thread to start processes from");
+    let (sender, answer) = mpsc::channel();
+    let job = (command, Handle::current(), sender);
+    starter.as_ref().and_then(|starter| starter.send(job).ok()).ok_or_else(gone)?;
+    answer.recv().map_err(|_| gone())?
+}

@@ -1,0 +1,1 @@
+//! The data plane: listeners, route table, static sites and proxying
