@@ -26,6 +26,8 @@ CREATE TABLE deployments (
     revision TEXT,
     -- 1 while a rollback to it waits for its app to start.
     activation_wanted BIGINT NOT NULL DEFAULT 0,
+    -- Why the last such start did not work.
+    activation_failure TEXT,
     -- When it last became live, and when it last stopped being so.
     live_since BIGINT,
     live_until BIGINT,

@@ -47,6 +47,12 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A text as it stands in a URL's user information or query.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
 /// Random bytes from the operating system.
 #[must_use]
 pub fn random_bytes<const N: usize>() -> [u8; N] {

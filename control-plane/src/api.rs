@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::response::Html;
 use axum::routing::{get, post, put};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -26,6 +25,7 @@ pub(crate) mod error;
 mod logs;
 mod projects;
 mod route_feed;
+mod start_page;
 mod system;
 mod uploads;
 
@@ -124,7 +124,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/internal/v1/routes", get(route_feed::follow))
         .route("/login", get(auth::login))
         .route("/logout", post(auth::logout))
-        .route("/", get(|| async { Html(include_str!("../../dashboards/start/index.html")) }))
+        .merge(start_page::router())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .route("/uploads/{id}", put(uploads::put).layer(DefaultBodyLimit::disable()))
         .fallback(|| async { error::ApiError::not_found("There is nothing at this address of the API.") })

@@ -305,7 +305,7 @@ impl Lifecycle {
     /// Asks a deployer to start an app, and waits until it is live or did not start.
     async fn start_and_activate(&self, row: &DeploymentRow) -> Result<(), LifecycleError> {
         let mut changes = self.changes();
-        self.0.store.want_activation(&row.id, true).await?;
+        self.0.store.want_activation(&row.id).await?;
         self.0.queue.enqueue(job(Task::Start, row)).await?;
         let outcome = tokio::time::timeout(START_TIMEOUT, async {
             loop {
@@ -314,8 +314,8 @@ impl Lifecycle {
                     return Ok(());
                 }
                 if !now.activation_wanted {
-                    let reason = "its health check did not pass; `astrocloud logs --runtime` shows what it said";
-                    return Err(LifecycleError::DidNotStart { id: row.id.clone(), reason: reason.to_owned() });
+                    let reason = now.activation_failure.unwrap_or_else(|| "the start was given up".to_owned());
+                    return Err(LifecycleError::DidNotStart { id: row.id.clone(), reason });
                 }
                 // Lagging behind is answered by reading the row again.
                 let _ = changes.recv().await;
@@ -324,9 +324,9 @@ impl Lifecycle {
         match outcome.await {
             Ok(outcome) => outcome,
             Err(_) => {
-                self.0.store.want_activation(&row.id, false).await?;
-                self.0.queue.cancel(&row.id).await?;
                 let reason = format!("it did not start within {} s", START_TIMEOUT.as_secs());
+                self.0.store.fail_activation(&row.id, &reason).await?;
+                self.0.queue.cancel(&row.id).await?;
                 Err(LifecycleError::DidNotStart { id: row.id.clone(), reason })
             }
         }
@@ -397,7 +397,10 @@ impl Lifecycle {
             State::Ready if row.activation_wanted => {
                 (Status::Ready, Some(Failure::new("health_check", "Its app starts; it becomes live when healthy.")))
             }
-            State::Ready => (Status::Ready, Some(Failure::new("not_live", "Another deployment is live."))),
+            State::Ready => match row.activation_failure {
+                Some(why) => (Status::Ready, Some(Failure::new("did_not_start", format!("It was not made live: {why}")))),
+                None => (Status::Ready, Some(Failure::new("not_live", "Another deployment is live."))),
+            },
             State::Failed(why) => (Status::Failed, Some(why)),
             State::Canceled(why) => (Status::Canceled, Some(why)),
         };

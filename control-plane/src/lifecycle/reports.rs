@@ -156,7 +156,7 @@ impl Ledger for Lifecycle {
 
     async fn start_failed(&self, id: &DeploymentId, why: Failure) -> Result<(), LedgerError> {
         tracing::warn!(deployment = %id, reason = %why.message, "an app did not start");
-        self.0.store.want_activation(id, false).await?;
+        self.0.store.fail_activation(id, &why.message).await?;
         self.changed(id);
         Ok(())
     }

@@ -44,6 +44,8 @@ pub struct DeploymentRow {
     pub revision: Option<RevisionStatus>,
     /// Whether a rollback to it waits for its app.
     pub activation_wanted: bool,
+    /// Why the last such start did not work.
+    pub activation_failure: Option<String>,
     /// How often a deployer took it.
     pub attempts: i64,
     /// When it last stopped being live.
@@ -120,6 +122,7 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
             None => None,
         },
         activation_wanted: row.try_get::<i64, _>("activation_wanted")? == 1,
+        activation_failure: row.try_get("activation_failure")?,
         attempts: row.try_get("attempts")?,
         live_until: time("live_until")?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
@@ -349,14 +352,26 @@ impl Store {
         Ok(())
     }
 
-    /// Says whether a rollback to it waits for its app.
+    /// A rollback to it waits for its app.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn want_activation(&self, id: &DeploymentId, wanted: bool) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET activation_wanted = $2 WHERE id = $1")
+    pub async fn want_activation(&self, id: &DeploymentId) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET activation_wanted = 1, activation_failure = NULL WHERE id = $1")
             .bind(id.as_str())
-            .bind(i64::from(wanted))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// No rollback waits for its app any more, because it did not start.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn fail_activation(&self, id: &DeploymentId, why: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET activation_wanted = 0, activation_failure = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(why)
             .execute(&self.pool)
             .await?;
         Ok(())
@@ -398,7 +413,8 @@ impl Store {
             tx.rollback().await?;
             return Ok(false);
         }
-        sqlx::query("UPDATE deployments SET live_since = $2, live_until = NULL, activation_wanted = 0 WHERE id = $1")
+        sqlx::query("UPDATE deployments SET live_since = $2, live_until = NULL, activation_wanted = 0, \
+             activation_failure = NULL WHERE id = $1")
             .bind(id.as_str())
             .bind(now)
             .execute(&mut *tx)

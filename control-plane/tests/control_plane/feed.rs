@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{FEED_TOKEN, Platform, Socket, within};
+
+const FEED: &str = "/internal/v1/routes";
+
+fn hosts(routes: &Value) -> Vec<String> {
+    let mut hosts: Vec<_> = routes.as_array().unwrap().iter().map(|r| r["host"].as_str().unwrap().to_owned()).collect();
+    hosts.sort();
+    hosts
+}
+
+async fn apply(edge: &mut Socket) -> Value {
+    let message = edge.next().await.unwrap();
+    edge.send(json!({ "type": "applied", "version": message["version"] })).await;
+    message
+}
+
+#[tokio::test]
+async fn an_edge_gets_every_route_then_each_change_in_order() {
+    let platform = Platform::start().await;
+    platform.project("shop").await;
+    let first = platform.deploy("shop").await;
+    let mut edge = platform.socket(FEED, FEED_TOKEN).await;
+    let snapshot = apply(&mut edge).await;
+    let own = first.deployment_url.host_str().unwrap().to_owned();
+    assert_eq!(snapshot["type"], "snapshot");
+    assert_eq!(hosts(&snapshot["routes"]), [own.clone(), "shop.sites.localhost".to_owned()]);
+
+    let (second, delta) = tokio::join!(platform.deploy("shop"), apply(&mut edge));
+    assert_eq!(delta["version"].as_u64(), snapshot["version"].as_u64().map(|v| v + 1));
+    let new = second.deployment_url.host_str().unwrap().to_owned();
+    assert_eq!(hosts(&delta["upsert"]), [new.clone(), "shop.sites.localhost".to_owned()]);
+    let live = delta["upsert"].as_array().unwrap().iter().find(|r| r["production"] == true).unwrap();
+    assert_eq!(live["deployment"], json!(second.id));
+    assert_eq!(live["target"]["earlier"][0]["deployment"], json!(first.id));
+
+    let (_, gone) = tokio::join!(platform.call(reqwest::Method::DELETE, "/projects/shop", None), apply(&mut edge));
+    assert!(gone["upsert"].as_array().unwrap().is_empty());
+    assert_eq!(gone["remove"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_flip_is_answered_only_once_the_edge_has_it() {
+    let platform = Platform::start().await;
+    platform.project("shop").await;
+    platform.deploy("shop").await;
+    platform.deploy("shop").await;
+    let mut edge = platform.socket(FEED, FEED_TOKEN).await;
+    apply(&mut edge).await;
+    let rollback = platform.post("/projects/shop/rollback", json!({}));
+    tokio::pin!(rollback);
+    let delta = tokio::select! {
+        _ = &mut rollback => panic!("answered before the edge had it"),
+        delta = edge.next() => delta.unwrap(),
+    };
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut rollback).await;
+    assert!(early.is_err(), "answered before the edge had applied it");
+    edge.send(json!({ "type": "applied", "version": delta["version"] })).await;
+    assert_eq!(within(rollback).await.body["status"], "live");
+}
+
+#[tokio::test]
+async fn the_feed_is_for_edges_only() {
+    let platform = Platform::start().await;
+    let mut url = platform.api.join(FEED).unwrap();
+    url.set_scheme("ws").unwrap();
+    assert!(tokio_tungstenite::connect_async(url.as_str()).await.is_err());
+}
+
+#[tokio::test]
+async fn versions_grow_across_restarts() {
+    let platform = Platform::start().await;
+    platform.project("shop").await;
+    platform.deploy("shop").await;
+    let before = platform.socket(FEED, FEED_TOKEN).await.next().await.unwrap();
+    let platform = platform.restart().await;
+    let after = platform.socket(FEED, FEED_TOKEN).await.next().await.unwrap();
+    assert!(after["version"].as_u64() > before["version"].as_u64());
+    assert_eq!(hosts(&after["routes"]), hosts(&before["routes"]));
+}

@@ -1,0 +1,14 @@
+//! The control plane as its clients meet it: over HTTP and WebSockets, on a real database, store, bus and
+//! queue. The tests play the deployer and the edge.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod auth;
+mod deployments;
+mod env;
+mod feed;
+mod logs;
+mod openapi;
+mod projects;
+mod recovery;
+mod support;
+mod uploads;

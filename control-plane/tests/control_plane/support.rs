@@ -1,0 +1,206 @@
+//! A running control plane, and the hands of a client, a deployer and an edge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::api::{Deployment, DeploymentStatus};
+use common::bus::Bus;
+use common::bus::file::FileBus;
+use common::id::DeploymentId;
+use common::ledger::{DynLedger, Output, Work};
+use common::queue::memory::MemoryQueue;
+use common::queue::{Lease, Queue};
+use common::secret::{MasterKey, Secret};
+use control_plane::{Config, ControlPlane, Ports};
+use futures::{SinkExt as _, StreamExt as _};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+use url::Url;
+
+pub const TOKEN: &str = "ast_test-token";
+pub const FEED_TOKEN: &str = "feed_test-token";
+pub const MAX_UPLOAD: u64 = 1 << 20;
+/// Longest wait for anything that must come: a test that needs it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Platform {
+    pub plane: ControlPlane,
+    pub queue: Queue,
+    pub bus: Bus,
+    pub api: Url,
+    client: reqwest::Client,
+    folder: TempDir,
+}
+
+/// An answer of the API.
+pub struct Answer {
+    pub status: StatusCode,
+    pub media_type: String,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The stable word of the problem that this answer is.
+    pub fn problem(&self) -> &str {
+        assert_eq!(self.media_type, "application/problem+json", "{}", self.body);
+        self.body["type"].as_str().unwrap().rsplit('/').next().unwrap()
+    }
+}
+
+impl Platform {
+    pub async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn start_in(folder: TempDir) -> Self {
+        let at = |name: &str| folder.path().join(name);
+        let listening = control_plane::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let config = Config {
+            database_url: format!("sqlite://{}?mode=rwc", at("db").display()),
+            api: listening.addr,
+            base_domain: "sites.localhost".to_owned(),
+            sites_url: Url::parse("http://sites.localhost:8080/").unwrap(),
+            master_key: MasterKey::load_or_create(&at("master.key")).unwrap(),
+            api_token: Secret::new(TOKEN),
+            feed_token: Secret::new(FEED_TOKEN),
+            isolation: "bubblewrap".to_owned(),
+            max_upload_bytes: MAX_UPLOAD,
+        };
+        let queue: Queue = Arc::new(MemoryQueue::new());
+        let bus: Bus = Arc::new(FileBus::new(at("logs")).unwrap());
+        let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();
+        let ports = Ports { store, bus: bus.clone(), queue: queue.clone() };
+        let plane = ControlPlane::start(listening, config, ports).await.unwrap();
+        Self { api: plane.api_url().clone(), plane, queue, bus, client: reqwest::Client::new(), folder }
+    }
+
+    /// The same installation, after its process ended and was started again.
+    pub async fn restart(self) -> Self {
+        self.plane.drain(Duration::from_secs(1)).await;
+        Self::start_in(self.folder).await
+    }
+
+    /// Where the installation keeps its state.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub fn ledger(&self) -> DynLedger {
+        self.plane.ledger()
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, self.api.join(path).unwrap())
+    }
+
+    pub async fn send(request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let media_type = response.headers().get("content-type").map_or("", |v| v.to_str().unwrap()).to_owned();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        Answer { status, media_type, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    }
+
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let mut request = self.request(method, &format!("/api/v1{path}")).bearer_auth(TOKEN);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        Self::send(request).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn project(&self, name: &str) {
+        let answer = self.post("/projects", json!({ "name": name })).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    }
+
+    /// Uploads an archive and returns the upload's id.
+    pub async fn upload(&self) -> String {
+        let upload = self.post("/uploads", json!({})).await.body;
+        let url = upload["url"].as_str().unwrap();
+        let put = self.client.put(url).body("PK archive").send().await.unwrap();
+        assert_eq!(put.status(), StatusCode::OK);
+        upload["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks for a deployment of an existing project.
+    pub async fn ask(&self, project: &str) -> Deployment {
+        let upload = self.upload().await;
+        let source = json!({ "source": { "type": "upload", "upload": upload } });
+        let answer = self.post(&format!("/projects/{project}/deployments"), source).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);
+        serde_json::from_value(answer.body).unwrap()
+    }
+
+    pub async fn read(&self, id: &DeploymentId) -> Deployment {
+        serde_json::from_value(self.get(&format!("/deployments/{id}")).await.body).unwrap()
+    }
+
+    /// Takes the next job and claims its deployment, as a deployer does.
+    pub async fn claim(&self) -> (Lease, Work) {
+        let lease = within(self.queue.lease(Duration::from_secs(60))).await.unwrap();
+        let work = self.ledger().claim(&lease.job.deployment, "bubblewrap").await.unwrap().unwrap();
+        (lease, work)
+    }
+
+    /// Deploys a static site, the deployer's part included.
+    pub async fn deploy(&self, project: &str) -> Deployment {
+        let asked = self.ask(project).await;
+        let (lease, work) = self.claim().await;
+        assert_eq!(work.deployment, asked.id);
+        let ledger = self.ledger();
+        let facts = common::ledger::Facts { kind: Some(common::deployment::Kind::Static), ..Default::default() };
+        ledger.facts(&asked.id, facts).await.unwrap();
+        ledger.built(&asked.id).await.unwrap();
+        assert!(ledger.succeeded(&asked.id, Output::Static).await.unwrap());
+        self.queue.complete(&lease).await.unwrap();
+        let live = self.read(&asked.id).await;
+        assert_eq!(live.status, DeploymentStatus::Live);
+        live
+    }
+
+    /// Opens a WebSocket of the API.
+    pub async fn socket(&self, path: &str, token: &str) -> Socket {
+        let mut url = self.api.join(path).unwrap();
+        url.set_scheme("ws").unwrap();
+        let mut request = url.as_str().into_client_request().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        Socket(tokio_tungstenite::connect_async(request).await.unwrap().0)
+    }
+}
+
+type Stream = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+pub struct Socket(Stream);
+
+impl Socket {
+    /// The next message; `None` once the other side closed.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            match within(self.0.next()).await? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    pub async fn send(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+}
+
+/// Waits for what must come.
+pub async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.unwrap_or_else(|_| panic!("waited in vain"))
+}

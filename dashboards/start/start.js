@@ -1,0 +1,220 @@
+// The start page: drop a ZIP, watch its build, open the site. It holds nothing that the API does not know.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const show = (id, shown = true) => ($(id).hidden = !shown);
+/** Lines of a log kept on the page; older ones are left to `astrocloud logs`. */
+const MAX_LINES = 5000;
+/** Longest pause before a lost connection is tried again, milliseconds. */
+const MAX_PAUSE = 10_000;
+
+/** Calls the API; throws the problem's sentence (RFC 9457 `detail`). */
+async function api(method, path, body) {
+  const response = await fetch(`/api/v1${path}`, {
+    method,
+    headers: body === undefined ? {} : { "content-type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  if (response.ok) return response.status === 204 ? null : response.json();
+  const problem = await response.json().catch(() => ({}));
+  const error = new Error(problem.detail ?? `The API answered ${response.status}.`);
+  error.status = response.status;
+  throw error;
+}
+
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function link(url) {
+  return element("a", { href: url, textContent: url, rel: "noopener" });
+}
+
+// --- the form
+
+function nearestName(file) {
+  const name = file.replace(/\.zip$/i, "").toLowerCase();
+  return name.replace(/[^a-z0-9]+/g, "-").replace(/^-+/, "").slice(0, 52).replace(/-+$/, "");
+}
+
+function choose(file) {
+  $("chosen").textContent = file ? file.name : "Drop a ZIP of your project here, or choose one";
+  if (file && !$("project").value) $("project").value = nearestName(file.name);
+}
+
+for (const name of ["dragenter", "dragover"]) {
+  $("drop").addEventListener(name, (event) => {
+    event.preventDefault();
+    $("drop").classList.add("over");
+  });
+}
+$("drop").addEventListener("dragleave", () => $("drop").classList.remove("over"));
+$("drop").addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("drop").classList.remove("over");
+  if (event.dataTransfer.files.length === 0) return;
+  $("archive").files = event.dataTransfer.files;
+  choose(event.dataTransfer.files[0]);
+});
+$("archive").addEventListener("change", () => choose($("archive").files[0]));
+
+/** PUTs the archive to its pre-signed URL; `fetch` can't tell how much is sent. */
+function send(url, file) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("PUT", new URL(url, location.href).pathname + new URL(url).search);
+    request.upload.onprogress = (event) => ($("sent").value = event.loaded / event.total);
+    request.onload = () => {
+      if (request.status < 300) return resolve();
+      let detail = `The upload was answered with ${request.status}.`;
+      try {
+        detail = JSON.parse(request.responseText).detail ?? detail;
+      } catch {
+        // No problem document: the sentence above says all that is known.
+      }
+      reject(new Error(detail));
+    };
+    request.onerror = () => reject(new Error("The upload broke off. Try again."));
+    request.send(file);
+  });
+}
+
+$("upload").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const file = $("archive").files[0];
+  const project = $("project").value;
+  $("problem").textContent = "";
+  $("start").disabled = true;
+  try {
+    const upload = await api("POST", "/uploads");
+    if (file.size > upload.max_bytes) {
+      throw new Error(`The archive is larger than ${Math.floor(upload.max_bytes / 1048576)} MiB, the most that is accepted.`);
+    }
+    show("sent");
+    await send(upload.url, file);
+    try {
+      await api("POST", "/projects", { name: project });
+    } catch (error) {
+      // It exists already: this is its next deployment.
+      if (error.status !== 409) throw error;
+    }
+    const source = { type: "upload", upload: upload.id, label: file.name };
+    const deployment = await api("POST", `/projects/${project}/deployments`, { source });
+    location.hash = deployment.id;
+    await list();
+  } catch (error) {
+    $("problem").textContent = error.message;
+  } finally {
+    $("start").disabled = false;
+    $("sent").value = 0;
+    show("sent", false);
+  }
+});
+
+// --- one deployment, named by the address's fragment
+
+let following = null;
+
+function tell(deployment) {
+  const final = ["live", "ready", "failed", "canceled"].includes(deployment.status);
+  const reason = deployment.reason ? ` — ${deployment.reason.message}` : "";
+  $("progress-title").textContent = `Deployment of ${deployment.project}`;
+  $("state").className = deployment.status;
+  $("state").textContent = `${deployment.status}${deployment.framework ? `, ${deployment.framework}` : ""}${reason}`;
+  const url = { live: deployment.url, ready: deployment.deployment_url }[deployment.status];
+  $("link").replaceChildren(...(url ? [link(url)] : []));
+  show("cancel", !final);
+  if (final) list();
+}
+
+function say(record) {
+  const log = $("log");
+  const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+  log.append(element("span", { className: record.stream, textContent: `${record.text}\n` }));
+  while (log.childElementCount > MAX_LINES) log.firstElementChild.remove();
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+/** History, then live lines; after a lost connection it goes on behind the last line. */
+function follow(id) {
+  following?.close();
+  $("log").replaceChildren();
+  show("progress");
+  let after = 0;
+  let pause = 250;
+  let ended = false;
+  let socket;
+  const connect = () => {
+    socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}/api/v1/deployments/${id}/logs?after=${after}`);
+    socket.onmessage = ({ data }) => {
+      pause = 250;
+      const message = JSON.parse(data);
+      if (message.type === "deployment") tell(message.deployment);
+      if (message.type === "end") ended = true;
+      for (const record of message.records ?? []) {
+        after = record.seq;
+        say(record);
+      }
+    };
+    socket.onclose = () => {
+      if (ended) return;
+      $("state").textContent = "The connection was lost; trying again.";
+      setTimeout(() => ended || connect(), pause);
+      pause = Math.min(pause * 2, MAX_PAUSE);
+    };
+  };
+  following = {
+    close() {
+      ended = true;
+      socket.close();
+    },
+  };
+  connect();
+}
+
+$("cancel").addEventListener("click", async () => {
+  try {
+    await api("POST", `/deployments/${location.hash.slice(1)}/cancel`);
+  } catch (error) {
+    $("problem").textContent = error.message;
+  }
+});
+
+function openFragment() {
+  const id = location.hash.slice(1);
+  if (/^dpl_[0-9a-z]{26}$/.test(id)) follow(id);
+}
+addEventListener("hashchange", openFragment);
+
+// --- projects
+
+async function list() {
+  const projects = [];
+  let cursor = "";
+  do {
+    const page = await api("GET", `/projects?cursor=${encodeURIComponent(cursor)}`);
+    projects.push(...page.items);
+    cursor = page.next_cursor ?? "";
+  } while (cursor);
+  $("list").replaceChildren(
+    ...projects.map((project) => {
+      const site = project.live_deployment ? link(project.url) : "not live yet";
+      return element("li", {}, element("strong", { textContent: project.name }), site);
+    }),
+  );
+  show("none", projects.length === 0);
+}
+
+(async () => {
+  try {
+    await list();
+    for (const id of ["logout", "deploy", "projects"]) show(id);
+    openFragment();
+  } catch (error) {
+    if (error.status === 401) return show("locked");
+    show("deploy");
+    $("problem").textContent = error.message;
+  }
+})();

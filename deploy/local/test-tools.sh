@@ -1,0 +1,40 @@
+#!/bin/sh
+# Installs what the tests need beyond Rust and Node, from the ordinary package registries. Does nothing when all is there.
+set -eu
+
+# One line each: a program that tells whether the package is there, and the package.
+packages=""
+need() {
+    command -v "$1" >/dev/null || packages="$packages $2"
+}
+need cmake cmake
+need bwrap bubblewrap
+need git git
+need chromium chromium
+need curl curl
+
+if [ -n "$packages" ]; then
+    sudo=""
+    if [ "$(id -u)" != 0 ]; then
+        sudo -n true 2>/dev/null || {
+            echo "The tests need these packages, and this user may not install them:$packages" >&2
+            exit 1
+        }
+        sudo="sudo -n"
+    fi
+    echo "Installing:$packages"
+    $sudo apt-get update -q >/dev/null
+    # shellcheck disable=SC2086
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $packages >/dev/null
+fi
+
+# Rust tools, at known versions.
+tool() {
+    if ! "$1" "$2" --version 2>/dev/null | grep -qF "$3"; then
+        echo "Installing $1 $3 (a few minutes, once)."
+        # A build folder of its own: the workspace's is for the workspace.
+        CARGO_TARGET_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/astrocloud/tools" cargo install -q --locked "$1" --version "$3"
+    fi
+}
+tool cargo-deny deny "$CARGO_DENY"
+tool cargo-machete machete "$CARGO_MACHETE"

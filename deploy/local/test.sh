@@ -1,0 +1,25 @@
+#!/bin/sh
+# Everything that must hold before a change lands: format, lint, dependency rules, and every test.
+set -eu
+cd "$(dirname "$0")/../.."
+export CARGO_DENY=0.20.2 CARGO_MACHETE=0.9.2
+
+step() {
+    printf '\n== %s\n' "$1"
+}
+
+step "Tools"
+deploy/local/check.sh
+deploy/local/test-tools.sh
+step "Format"
+cargo fmt --all --check
+step "Shell scripts"
+for script in deploy/local/*.sh .ci/run; do sh -n "$script"; done
+step "Lint"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+step "Dependencies"
+# Advisories need a database from outside; the scheduled workflow of the project's host checks them.
+cargo deny --locked check bans licenses sources
+cargo machete
+step "Tests"
+cargo test --workspace --locked
