@@ -234,6 +234,16 @@ pub enum LogMessage {
     End,
 }
 
+/// A link that logs a browser in, once.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LoginLink {
+    /// Open it in a browser.
+    #[schema(value_type = String)]
+    pub url: Url,
+    /// It does nothing after this time.
+    pub expires_at: Timestamp,
+}
+
 /// What this installation is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct System {

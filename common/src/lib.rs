@@ -26,4 +26,5 @@ pub mod bus;
 pub mod ledger;
 pub mod queue;
 pub mod registry;
+pub mod runtime;
 pub mod secret;

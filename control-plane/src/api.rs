@@ -22,6 +22,7 @@ use crate::{Config, Ports};
 mod deployments;
 mod env;
 pub(crate) mod error;
+pub(crate) mod login_links;
 mod logs;
 mod projects;
 mod route_feed;
@@ -93,6 +94,7 @@ fn resources() -> OpenApiRouter<State> {
         "/api/v1",
         OpenApiRouter::new()
             .routes(routes!(system::system))
+            .routes(routes!(login_links::create))
             .routes(routes!(projects::list, projects::create))
             .routes(routes!(projects::read, projects::update, projects::remove))
             .routes(routes!(projects::rollback))

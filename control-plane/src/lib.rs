@@ -13,7 +13,6 @@ use common::bus::Bus;
 use common::ledger::DynLedger;
 use common::queue::Queue;
 use common::secret::{MasterKey, Secret};
-use common::time::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -31,9 +30,6 @@ pub use store::StoreError;
 
 use store::Store;
 use store::tokens::TokenKind;
-
-/// How long a login link works.
-const LOGIN_LINK_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// What the control plane needs to know.
 #[derive(Clone)]
@@ -158,13 +154,7 @@ impl ControlPlane {
     /// # Errors
     /// When the database failed.
     pub async fn login_link(&self) -> Result<Url, StoreError> {
-        let token = Secret::random("login_");
-        let expires = Timestamp::now().after(LOGIN_LINK_LIFETIME);
-        self.store.add_token(&token, TokenKind::Login, Some(expires)).await?;
-        let mut url = self.api_url.clone();
-        url.set_path("/login");
-        url.set_query(Some(&format!("token={}", token.reveal())));
-        Ok(url)
+        Ok(api::login_links::make(&self.store, &self.api_url).await?.url)
     }
 
     /// Stops taking requests, lets those in flight end within `deadline`, and closes the database.

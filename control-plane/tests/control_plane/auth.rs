@@ -74,3 +74,15 @@ async fn the_start_page_runs_nothing_from_elsewhere() {
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     }
 }
+
+#[tokio::test]
+async fn whoever_has_a_token_gets_another_login_link() {
+    let platform = Platform::start().await;
+    let answer = platform.post("/login-links", serde_json::json!({})).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    let opened = reqwest::get(answer.body["url"].as_str().unwrap()).await.unwrap();
+    assert_eq!(opened.status(), StatusCode::OK);
+    assert!(opened.headers().contains_key("set-cookie"));
+    let stranger = Platform::send(platform.request(Method::POST, "/api/v1/login-links")).await;
+    assert_eq!(stranger.status, StatusCode::UNAUTHORIZED);
+}

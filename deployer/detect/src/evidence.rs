@@ -22,9 +22,7 @@ pub(crate) fn without_comments(text: &str) -> String {
             continue;
         }
         match (c, chars.peek()) {
-            ('/', Some('/')) => {
-                while chars.next_if(|c| *c != '\n').is_some() {}
-            }
+            ('/', Some('/')) => while chars.next_if(|c| *c != '\n').is_some() {},
             ('/', Some('*')) => {
                 chars.next();
                 let mut last = ' ';
@@ -58,7 +56,8 @@ fn values<'a>(code: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
             rest = rest.strip_prefix(quote)?;
         }
         let rest = rest.trim_start();
-        let value = rest.strip_prefix(':').or_else(|| rest.strip_prefix('=').filter(|rest| !rest.starts_with(['=', '>'])))?;
+        let value =
+            rest.strip_prefix(':').or_else(|| rest.strip_prefix('=').filter(|rest| !rest.starts_with(['=', '>'])))?;
         Some(value.trim_start())
     })
 }

@@ -2,22 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+use common::deployment::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::without_comments;
 use crate::lockfile::Lock;
 use crate::manifest::Manifest;
 use crate::node::expected_major;
-use crate::plan::{Kind, Notes, Tool};
+use crate::plan::{Notes, Tool};
 use crate::refusal::Refusal;
 use crate::script::{Command, commands};
-use crate::tree::{Tree, inside, normal, show};
+use crate::tree::{Tree, inside, normal};
 
 pub(crate) mod angular;
 mod bundler;
 mod generic;
 mod meta;
 mod server;
+mod sveltekit;
+
+pub(crate) use generic::{BUILD_FOLDERS, html_folder};
+pub(crate) use server::{chosen_start, entry_file, procfile, runs_server};
 
 macro_rules! frameworks {
     ($($variant:ident, $slug:literal, $name:literal;)+) => {
@@ -106,6 +111,8 @@ pub(crate) struct Found {
     pub(crate) output: Vec<PathBuf>,
     pub(crate) start: Option<String>,
     pub(crate) single_page: bool,
+    /// What the build needs in its environment.
+    pub(crate) env: Vec<(String, String)>,
 }
 
 /// Names of the script that builds, best first.
@@ -154,7 +161,7 @@ impl<'a> Look<'a> {
 
     /// The major version of a dependency: as locked, else as package.json allows.
     pub(crate) fn major(&self, package: &str) -> Option<u64> {
-        let locked = self.lock.and_then(|lock| lock.version(package)).map(|(major, _, _)| major);
+        let locked = self.lock.and_then(|lock| lock.version(package)).map(|version| version.major);
         locked.or_else(|| expected_major(package, self.app.dependencies.get(package)?))
     }
 
@@ -181,16 +188,11 @@ impl<'a> Look<'a> {
     }
 
     fn site(&self, framework: Framework, build: &str, output: Vec<PathBuf>, single_page: bool) -> Found {
-        Found { framework, kind: Kind::Static, build: Some(self.build(build)), output, start: None, single_page }
+        Found { framework, build: Some(self.build(build)), output, single_page, ..unbuilt(PathBuf::new()) }
     }
 
     fn server(&self, framework: Framework, build: Option<String>, start: String) -> Found {
-        Found { framework, kind: Kind::Node, build, output: Vec::new(), start: Some(start), single_page: false }
-    }
-
-    /// The place, as a person would say it.
-    pub(crate) fn place(&self) -> String {
-        if self.app_dir.as_os_str().is_empty() { "the project".to_owned() } else { show(self.app_dir) }
+        Found { framework, kind: Kind::Node, build, output: Vec::new(), start: Some(start), ..unbuilt(PathBuf::new()) }
     }
 }
 
@@ -233,21 +235,20 @@ pub(crate) fn looks_like_app(app: &Manifest) -> bool {
         "@react-router/dev",
         "@remix-run/dev",
     ];
-    let vite_app = app.has("vite") && (app.script("build").is_some_and(|line| line.contains("vite")) || app.script("preview").is_some());
+    let vite_app = app.has("vite")
+        && (app.script("build").is_some_and(|line| line.contains("vite")) || app.script("preview").is_some());
     (app.has_any(MARKS) || vite_app) && (app.script("build").is_some() || app.script("start").is_some())
 }
 
-/// The static build of a server framework when only the developer's word makes it so.
-pub(crate) fn plain(look_output: PathBuf) -> Found {
+/// A folder that is served as it is.
+pub(crate) fn unbuilt(folder: PathBuf) -> Found {
     Found {
         framework: Framework::PlainHtml,
         kind: Kind::Static,
         build: None,
-        output: vec![look_output],
+        output: vec![folder],
         start: None,
         single_page: false,
+        env: Vec::new(),
     }
 }
-
-pub(crate) use generic::{SITE_FOLDERS, html_folder};
-pub(crate) use server::{entry_file, procfile};

@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::plan::{Notes, Overrides};
+use common::deployment::Kind;
+use common::project::Settings;
+
+use crate::plan::Notes;
 use crate::refusal::Refusal;
+use crate::settle::means_this_folder;
 use crate::tree::{Tree, inside, show, tell_folders};
 
 /// How many single folders are opened in search of the app: archives of archives have two or three.
@@ -12,18 +16,16 @@ const MAX_DESCENT: usize = 4;
 const MAX_NAMED: usize = 12;
 
 /// The app's folder, relative to the source.
-pub(crate) fn locate(tree: &Tree, overrides: &Overrides, notes: &mut Notes) -> Result<PathBuf, Refusal> {
-    let given = overrides.root_dir.as_deref().map(str::trim).filter(|dir| !dir.is_empty());
+pub(crate) fn locate(tree: &Tree, settings: &Settings, notes: &mut Notes) -> Result<PathBuf, Refusal> {
+    let given = settings.root_dir.as_deref();
     let start = match given {
         None => PathBuf::new(),
         Some(given) => root_dir(tree, given)?,
     };
-    // Whoever names a command or an output for this folder means this folder.
-    let meant = [&overrides.build_command, &overrides.start_command, &overrides.output_dir].iter().any(|o| o.is_some());
-    if given.is_some() && meant || is_app(tree, &start) {
+    if given.is_some() && means_this_folder(settings) || is_app(tree, &start) {
         return Ok(start);
     }
-    if let Some(output) = overrides.output_dir.as_deref().and_then(inside)
+    if let Some(output) = settings.output_dir.as_deref().and_then(inside)
         && tree.is_dir(&start.join(output))
     {
         return Ok(start);
@@ -43,17 +45,26 @@ pub(crate) fn locate(tree: &Tree, overrides: &Overrides, notes: &mut Notes) -> R
             (several, _) => return Err(several_apps(several.iter().map(|name| show(&dir.join(name))))),
         }
     }
-    if overrides.start_command.is_some() || overrides.build_command.is_some() || has_entry(tree, &start) {
+    let told = settings.start_command.is_some() || settings.build_command.is_some();
+    if told || settings.kind == Some(Kind::Static) || has_entry(tree, &start) {
         return Ok(start);
     }
     Err(Refusal::NothingToDeploy {
-        place: if start.as_os_str().is_empty() { "the project".to_owned() } else { show(&start) },
-        looked: format!("there is neither a package.json nor an index.html, and {}", tell_folders(&tree.folders(&start))),
+        place: place(&start),
+        looked: format!(
+            "there is neither a package.json nor an index.html, and {}",
+            tell_folders(&tree.folders(&start))
+        ),
     })
 }
 
 pub(crate) fn several_apps(apps: impl Iterator<Item = String>) -> Refusal {
     Refusal::SeveralApps { candidates: apps.take(MAX_NAMED).collect::<Vec<_>>().join(", ") }
+}
+
+/// The folder, as a person would say it.
+pub(crate) fn place(dir: &Path) -> String {
+    if dir.as_os_str().is_empty() { "the project".to_owned() } else { show(dir) }
 }
 
 fn root_dir(tree: &Tree, given: &str) -> Result<PathBuf, Refusal> {

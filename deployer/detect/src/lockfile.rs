@@ -1,12 +1,13 @@
 //! Lock files: which are there, what they lock, and how well they agree with package.json.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::manifest::Manifest;
 use crate::plan::Tool;
-use crate::range::{Range, Triple, lowest_of};
+use crate::range::{Range, lowest_of};
 use crate::tree::{Content, MAX_LOCK_BYTES, Tree};
+use crate::version::Version;
 
 mod bun;
 mod npm;
@@ -22,6 +23,11 @@ const NAMES: [(&str, Format); 6] = [
     ("npm-shrinkwrap.json", Format::Npm),
     ("package-lock.json", Format::Npm),
 ];
+
+/// Names of all lock files known.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -56,8 +62,6 @@ pub(crate) struct Facts {
 #[derive(Debug, Clone)]
 pub(crate) struct Lock {
     pub(crate) name: &'static str,
-    /// Relative to the source.
-    pub(crate) path: PathBuf,
     pub(crate) tool: Tool,
     /// `None` when the file is binary, broken or too large.
     pub(crate) facts: Option<Facts>,
@@ -69,28 +73,18 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// The installed version of a direct dependency.
-    pub(crate) fn version(&self, package: &str) -> Option<Triple> {
+    pub(crate) fn version(&self, package: &str) -> Option<Version> {
         lowest_of(self.facts.as_ref()?.versions.get(package)?)
     }
 }
 
 /// Finds and reads the lock files of `install_dir`, as they concern `app`.
 pub(crate) fn find(tree: &Tree, install_dir: &Path, app_dir: &Path, app: &Manifest) -> Vec<Lock> {
-    let importer = app_dir
-        .strip_prefix(install_dir)
-        .map(|rel| rel.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let importer = app_dir.strip_prefix(install_dir).map(|rel| rel.to_string_lossy().into_owned()).unwrap_or_default();
     NAMES.iter().filter_map(|(name, format)| read(tree, install_dir, name, *format, &importer, app)).collect()
 }
 
-fn read(
-    tree: &Tree,
-    dir: &Path,
-    name: &'static str,
-    format: Format,
-    importer: &str,
-    app: &Manifest,
-) -> Option<Lock> {
+fn read(tree: &Tree, dir: &Path, name: &'static str, format: Format, importer: &str, app: &Manifest) -> Option<Lock> {
     let path = dir.join(name);
     if !tree.is_file(&path) {
         return None;
@@ -119,7 +113,7 @@ fn read(
         (None, Format::BunBinary) => (false, Vec::new()),
         (None, _) => (true, vec!["it cannot be read".to_owned(); app.dependencies.len().max(1)]),
     };
-    Some(Lock { name, path, tool, facts, quarrels, judged })
+    Some(Lock { name, tool, facts, quarrels, judged })
 }
 
 /// Compares what the lock file repeats with what package.json says.
@@ -163,8 +157,5 @@ fn is_local(specifier: &str) -> bool {
 /// The value of a YAML scalar without its quotes.
 fn unquote(text: &str) -> &str {
     let text = text.trim();
-    ['\'', '"']
-        .iter()
-        .find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote))
-        .unwrap_or(text)
+    ['\'', '"'].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(text)
 }

@@ -1,4 +1,4 @@
-//! Which package manager, and the ladder of install commands that copes with untidy projects.
+//! Which package manager, in which version, with which lock file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::lockfile::Lock;
 use crate::manifest::Manifest;
-use crate::plan::{InstallStep, Notes, PackageManager, Tool};
-use crate::range::lowest_of;
+use crate::plan::{Notes, PackageManager, Tool};
+use crate::range::{Range, lowest_of};
 use crate::refusal::Refusal;
 use crate::tree::{Tree, inside, show};
 
@@ -19,6 +19,10 @@ const MAX_TOLD: usize = 2;
 pub(crate) struct Choice {
     pub(crate) manager: PackageManager,
     pub(crate) lock: Option<Lock>,
+    /// All lock files of the install folder.
+    locks: Vec<Lock>,
+    /// True when package.json names the tool.
+    declared: bool,
 }
 
 /// Chooses by `packageManager`, then by the lock file that agrees best with package.json, then by
@@ -28,7 +32,6 @@ pub(crate) fn choose(
     install_dir: &Path,
     manifests: &[&Manifest],
     locks: Vec<Lock>,
-    notes: &mut Notes,
 ) -> Result<Choice, Refusal> {
     let declared = declared(manifests)?;
     let yarn_path = yarn_path(tree, install_dir);
@@ -39,19 +42,22 @@ pub(crate) fn choose(
         (None, true) => hint.unwrap_or(Tool::Npm),
     };
     // The yarn.lock of a Yarn 4 project that was never installed with it is still in Yarn 1's format.
-    let tool = match tool {
-        Tool::YarnClassic if declared.is_none() && is_berry(tree, install_dir, yarn_path.as_deref()) => Tool::YarnBerry,
-        other => other,
-    };
+    let versioned = declared.as_ref().is_some_and(|(_, version)| version.is_some());
+    let berry =
+        || is_berry(tree, install_dir, yarn_path.as_deref()) || locks.iter().any(|lock| lock.tool == Tool::YarnBerry);
+    let tool = if tool == Tool::YarnClassic && !versioned && berry() { Tool::YarnBerry } else { tool };
     let same = |lock: &&Lock| same_family(lock.tool, tool);
     let lock = best(&locks.iter().filter(same).cloned().collect::<Vec<_>>(), None).cloned();
-    tell(&locks, lock.as_ref(), tool, declared.is_some(), notes);
-    let version = declared.and_then(|(_, version)| version).or_else(|| from_lock(tool, lock.as_ref()));
+    let is_declared = declared.is_some();
+    let version = declared.and_then(|(_, version)| version).or_else(|| {
+        let usual = usual_version(tool, lock.as_ref())?;
+        Some(allowed_version(tool, manifests, usual))
+    });
     let vendored = match tool {
         Tool::YarnClassic | Tool::YarnBerry => yarn_path,
         _ => None,
     };
-    Ok(Choice { manager: PackageManager { tool, version, vendored }, lock })
+    Ok(Choice { manager: PackageManager { tool, version, vendored }, lock, locks, declared: is_declared })
 }
 
 fn same_family(a: Tool, b: Tool) -> bool {
@@ -61,7 +67,9 @@ fn same_family(a: Tool, b: Tool) -> bool {
 /// `packageManager` (or `devEngines.packageManager`) of the app or of the workspace's root.
 fn declared(manifests: &[&Manifest]) -> Result<Option<(Tool, Option<String>)>, Refusal> {
     for manifest in manifests {
-        let (name, version) = if let Some(value) = manifest.text("packageManager").map(str::trim).filter(|v| !v.is_empty()) {
+        let (name, version) = if let Some(value) =
+            manifest.text("packageManager").map(str::trim).filter(|v| !v.is_empty())
+        {
             value.split_once('@').unwrap_or((value, ""))
         } else if let Some(object) = manifest.field("devEngines").and_then(|engines| engines.get("packageManager")) {
             let object = object.get(0).unwrap_or(object);
@@ -77,7 +85,7 @@ fn declared(manifests: &[&Manifest]) -> Result<Option<(Tool, Option<String>)>, R
             "npm" => Tool::Npm,
             "pnpm" => Tool::Pnpm,
             "bun" => Tool::Bun,
-            "yarn" if version.as_ref().is_some_and(|((major, _, _), _)| *major >= 2) => Tool::YarnBerry,
+            "yarn" if version.as_ref().is_some_and(|(lowest, _)| lowest.major >= 2) => Tool::YarnBerry,
             "yarn" => Tool::YarnClassic,
             _ => {
                 let value = manifest.text("packageManager").unwrap_or(name).to_owned();
@@ -93,8 +101,7 @@ fn declared(manifests: &[&Manifest]) -> Result<Option<(Tool, Option<String>)>, R
 fn hint(tree: &Tree, dir: &Path, manifests: &[&Manifest]) -> Option<Tool> {
     for manifest in manifests {
         let guard = manifest.script("preinstall").unwrap_or_default();
-        for (name, tool) in
-            [("pnpm", Tool::Pnpm), ("yarn", Tool::YarnClassic), ("bun", Tool::Bun), ("npm", Tool::Npm)]
+        for (name, tool) in [("pnpm", Tool::Pnpm), ("yarn", Tool::YarnClassic), ("bun", Tool::Bun), ("npm", Tool::Npm)]
         {
             if guard.contains(&format!("only-allow {name}")) {
                 return Some(tool);
@@ -110,7 +117,8 @@ fn hint(tree: &Tree, dir: &Path, manifests: &[&Manifest]) -> Option<Tool> {
         Some(Tool::YarnClassic)
     } else if there("bunfig.toml") {
         Some(Tool::Bun)
-    } else if manifests.iter().any(|manifest| manifest.dependencies.values().any(|spec| spec.starts_with("workspace:"))) {
+    } else if manifests.iter().any(|manifest| manifest.dependencies.values().any(|spec| spec.starts_with("workspace:")))
+    {
         Some(Tool::Pnpm)
     } else {
         None
@@ -126,85 +134,115 @@ fn best(locks: &[Lock], hint: Option<Tool>) -> Option<&Lock> {
     })
 }
 
-fn tell(locks: &[Lock], taken: Option<&Lock>, tool: Tool, declared: bool, notes: &mut Notes) {
-    let told = |lock: &Lock| lock.quarrels.iter().take(MAX_TOLD).cloned().collect::<Vec<_>>().join(", ");
-    let Some(taken) = taken else {
-        if locks.is_empty() {
-            notes.warn(format!(
-                "There is no lock file: {} installs the newest versions that package.json allows. Commit a lock file to get the same versions every time.",
-                tool.name()
-            ));
-        } else if declared {
-            let names: Vec<&str> = locks.iter().map(|lock| lock.name).collect();
-            notes.warn(format!(
-                "package.json asks for {}, which has no use for {}: installing without a lock file.",
-                tool.name(),
-                names.join(", ")
-            ));
+impl Choice {
+    /// Tells what was made of the lock files.
+    pub(crate) fn tell(&self, notes: &mut Notes) {
+        let tool = self.manager.tool;
+        let Some(taken) = &self.lock else {
+            if self.locks.is_empty() {
+                notes.warn(format!(
+                    "There is no lock file: {} installs the newest versions that package.json allows. Commit a lock file to get the same versions every time.",
+                    tool.name()
+                ));
+            } else {
+                let names: Vec<&str> = self.locks.iter().map(|lock| lock.name).collect();
+                notes.warn(format!(
+                    "package.json asks for {}, which has no use for {}: installing without a lock file.",
+                    tool.name(),
+                    names.join(", ")
+                ));
+            }
+            return;
+        };
+        for other in self.locks.iter().filter(|lock| lock.name != taken.name) {
+            if self.declared && !same_family(other.tool, taken.tool) {
+                notes.info(format!(
+                    "Using {} because package.json names {}; {} is ignored.",
+                    taken.name,
+                    tool.name(),
+                    other.name
+                ));
+            } else if other.judged && other.quarrels.len() > taken.quarrels.len() {
+                notes.warn(format!(
+                    "{} is stale ({}); using {}, which agrees {} with package.json. Delete {}.",
+                    other.name,
+                    told(other),
+                    taken.name,
+                    if taken.quarrels.is_empty() { "fully" } else { "better" },
+                    other.name
+                ));
+            } else {
+                notes.warn(format!(
+                    "There is more than one lock file: using {} and ignoring {}. Delete the one that you do not use.",
+                    taken.name, other.name
+                ));
+            }
         }
-        return;
-    };
-    for other in locks.iter().filter(|lock| lock.name != taken.name) {
-        if declared && !same_family(other.tool, taken.tool) {
-            notes.info(format!("Using {} because package.json names {}; {} is ignored.", taken.name, tool.name(), other.name));
-        } else if other.judged && other.quarrels.len() > taken.quarrels.len() {
-            notes.warn(format!(
-                "{} is stale ({}); using {}, which agrees {} with package.json. Delete {}.",
-                other.name,
-                told(other),
-                taken.name,
-                if taken.quarrels.is_empty() { "fully" } else { "better" },
-                other.name
-            ));
-        } else {
-            notes.warn(format!("There are two lock files: using {} and ignoring {}. Delete the one that you do not use.", taken.name, other.name));
+        if taken.judged && !taken.quarrels.is_empty() {
+            notes.warn(format!("{} is out of step with package.json: {}.", taken.name, told(taken)));
         }
-    }
-    if taken.judged && !taken.quarrels.is_empty() {
-        notes.warn(format!("{} is out of step with package.json: {}.", taken.name, told(taken)));
     }
 }
 
-/// The tool's version that writes this lock file's format.
-fn from_lock(tool: Tool, lock: Option<&Lock>) -> Option<String> {
+/// A lock file's disagreements, in a few words.
+fn told(lock: &Lock) -> String {
+    lock.quarrels.iter().take(MAX_TOLD).cloned().collect::<Vec<_>>().join(", ")
+}
+
+/// The tool's major that writes this lock file's format; `None` leaves it to the host.
+fn usual_version(tool: Tool, lock: Option<&Lock>) -> Option<&'static str> {
     let format = lock.and_then(|lock| lock.facts.as_ref()).and_then(|facts| facts.format.as_deref());
-    let major = format.and_then(lowest_of);
-    let version = match (tool, major) {
+    let format = format.and_then(lowest_of).map(|format| (format.major, format.minor));
+    let version = match (tool, format) {
         (Tool::Npm, _) => return None,
-        (Tool::Pnpm, Some((5, 0..=3, _))) => "6",
-        (Tool::Pnpm, Some((5, _, _))) => "7",
-        (Tool::Pnpm, Some((6, _, _))) => "8",
+        (Tool::Pnpm, Some((5, 0..=3))) => "6",
+        (Tool::Pnpm, Some((5, _))) => "7",
+        (Tool::Pnpm, Some((6, _))) => "8",
         // pnpm 10 reads the formats of 9 and 10 and runs on every Node from 18.12.
         (Tool::Pnpm, _) => "10",
         (Tool::YarnClassic, _) => "1.22.22",
-        (Tool::YarnBerry, Some((0..=7, _, _))) => "3",
+        (Tool::YarnBerry, Some((0..=7, _))) => "3",
         (Tool::YarnBerry, _) => "4",
         (Tool::Bun, _) => "1",
     };
-    Some(version.to_owned())
+    Some(version)
+}
+
+/// The usual version, unless `engines` of package.json forbids it: pnpm and Yarn 1 insist on that.
+fn allowed_version(tool: Tool, manifests: &[&Manifest], usual: &'static str) -> String {
+    let engine = manifests.iter().find_map(|manifest| manifest.text_in("engines", tool.program()));
+    let (Some(text), Some(usually)) = (engine, Range::parse(usual)) else { return usual.to_owned() };
+    let Some(wanted) = Range::parse(text).filter(|range| !range.is_empty()) else { return usual.to_owned() };
+    let both = wanted.intersect(&usually);
+    if both.is_empty() {
+        wanted.to_string()
+    } else if both == usually {
+        usual.to_owned()
+    } else {
+        both.to_string()
+    }
 }
 
 /// `yarnPath` of .yarnrc.yml, or `yarn-path` of .yarnrc, when that file is in the project.
 fn yarn_path(tree: &Tree, dir: &Path) -> Option<PathBuf> {
     let modern = tree.hint(&dir.join(".yarnrc.yml"));
     let classic = tree.hint(&dir.join(".yarnrc"));
-    let line = modern
-        .iter()
-        .flat_map(|text| text.lines())
-        .find_map(|line| line.strip_prefix("yarnPath:"))
-        .or_else(|| classic.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("yarn-path ")))?;
+    let line =
+        modern.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("yarnPath:")).or_else(|| {
+            classic.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("yarn-path "))
+        })?;
     let rel = inside(line.trim().trim_matches(['"', '\'']))?;
     tree.is_file(&dir.join(&rel)).then_some(rel)
 }
 
 fn is_berry(tree: &Tree, dir: &Path, yarn_path: Option<&Path>) -> bool {
-    let by_path = yarn_path.map(|path| show(path)).is_some_and(|path| !path.contains("yarn-1."));
+    let by_path = yarn_path.map(show).is_some_and(|path| !path.contains("yarn-1."));
     tree.is_file(&dir.join(".yarnrc.yml")) && (yarn_path.is_none() || by_path)
 }
 
 /// The version of Node that the tool itself needs, as a range.
 pub(crate) fn node_needed(manager: &PackageManager) -> Option<&'static str> {
-    let major = manager.version.as_deref().and_then(lowest_of).map(|(major, _, _)| major)?;
+    let major = manager.version.as_deref().and_then(lowest_of).map(|version| version.major)?;
     match (manager.tool, major) {
         (Tool::Pnpm, 7) => Some(">=14.6"),
         (Tool::Pnpm, 8) => Some(">=16.14"),
@@ -215,139 +253,4 @@ pub(crate) fn node_needed(manager: &PackageManager) -> Option<&'static str> {
         (Tool::Npm, 10) => Some("^18.17.0 || >=20.5.0"),
         _ => None,
     }
-}
-
-/// The ladder: first the lock file as it is, then the concessions, each taken only for its complaint.
-pub(crate) fn ladder(choice: &Choice) -> Vec<InstallStep> {
-    let locked = choice.lock.is_some();
-    match choice.manager.tool {
-        Tool::Npm => npm(choice.lock.as_ref()),
-        Tool::Pnpm => pnpm(locked),
-        Tool::YarnClassic => yarn_classic(locked),
-        Tool::YarnBerry => yarn_berry(locked),
-        Tool::Bun => bun(locked),
-    }
-}
-
-fn step(command: &str, marks: &[&str], note: Option<&str>) -> InstallStep {
-    InstallStep {
-        command: command.to_owned(),
-        when_output_has: marks.iter().map(|mark| (*mark).to_owned()).collect(),
-        note: note.map(str::to_owned),
-    }
-}
-
-const OUT_OF_STEP: &str = "The lock file is out of step with package.json: installing without insisting on it. Run the install locally and commit the lock file.";
-const PEERS: &str = "Peer dependencies contradict each other (ERESOLVE): installing with --legacy-peer-deps. Versions that fit each other in package.json would make this unnecessary.";
-const PLATFORM: &str = "A dependency is made for another platform (EBADPLATFORM): installing with --force. Remove it from package.json; npm picks the right one by itself.";
-
-fn npm(lock: Option<&Lock>) -> Vec<InstallStep> {
-    const OPTIONS: &str = "--include=dev --no-audit --no-fund";
-    const PEER_MARKS: &[&str] = &["code ERESOLVE", "ERESOLVE unable to resolve", "ERESOLVE could not resolve"];
-    let install = |extra: &str| format!("npm install {OPTIONS}{extra}");
-    let mut steps = Vec::new();
-    let facts = lock.and_then(|lock| lock.facts.as_ref());
-    let mut extra = "";
-    match (lock, facts.and_then(|facts| facts.missing_platform.as_ref())) {
-        (None, _) => steps.push(step(&install(""), &[], None)),
-        (Some(_), Some(package)) => {
-            // Without the lock file: npm would keep its gaps.
-            extra = " --no-package-lock";
-            let note = format!(
-                "The lock file was made on another platform and lacks {package}: installing without it. Delete node_modules and the lock file, run `npm install` and commit the new one."
-            );
-            steps.push(step(&install(extra), &[], Some(&note)));
-        }
-        (Some(_), None) => {
-            steps.push(step(&format!("npm ci {OPTIONS}"), &[], None));
-            steps.push(step(&format!("npm ci {OPTIONS} --legacy-peer-deps"), PEER_MARKS, Some(PEERS)));
-            let marks = [
-                "can only install packages when your package.json and package-lock.json",
-                "can only install with an existing package-lock.json",
-                "code EUSAGE",
-                "Invalid: lock file's",
-            ];
-            steps.push(step(&install(""), &marks, Some(OUT_OF_STEP)));
-        }
-    }
-    steps.push(step(&install(&format!("{extra} --legacy-peer-deps")), PEER_MARKS, Some(PEERS)));
-    steps.push(step(&install(&format!("{extra} --force")), &["code EBADPLATFORM"], Some(PLATFORM)));
-    steps
-}
-
-fn pnpm(locked: bool) -> Vec<InstallStep> {
-    // Without a terminal pnpm refuses to replace a node_modules of another layout unless told so.
-    const OPTIONS: &str = "--prod=false --config.confirmModulesPurge=false";
-    let mut steps = Vec::new();
-    let plain = format!("pnpm install --no-frozen-lockfile {OPTIONS}");
-    if locked {
-        steps.push(step(&format!("pnpm install --frozen-lockfile {OPTIONS}"), &[], None));
-        let marks = [
-            "ERR_PNPM_OUTDATED_LOCKFILE",
-            "ERR_PNPM_LOCKFILE_CONFIG_MISMATCH",
-            "ERR_PNPM_LOCKFILE_BREAKING_CHANGE",
-            "ERR_PNPM_BROKEN_LOCKFILE",
-            "ERR_PNPM_NO_LOCKFILE",
-            "ERR_PNPM_FROZEN_LOCKFILE_WITH_OUTDATED_LOCKFILE",
-        ];
-        steps.push(step(&plain, &marks, Some(OUT_OF_STEP)));
-    } else {
-        steps.push(step(&plain, &[], None));
-    }
-    steps.push(step(
-        &format!("{plain} --config.strictPeerDependencies=false"),
-        &["ERR_PNPM_PEER_DEP_ISSUES"],
-        Some("Peer dependencies contradict each other: installing without insisting on them."),
-    ));
-    steps.push(step(
-        &format!("{plain} --config.strictPeerDependencies=false --config.strictDepBuilds=false"),
-        &["ERR_PNPM_IGNORED_BUILDS"],
-        Some("Some dependencies have build scripts that pnpm has not been allowed to run: installing without them. Run `pnpm approve-builds` locally and commit the result."),
-    ));
-    steps
-}
-
-fn yarn_classic(locked: bool) -> Vec<InstallStep> {
-    const PLAIN: &str = "yarn install --production=false --non-interactive";
-    let mut steps = Vec::new();
-    if locked {
-        steps.push(step(&format!("{PLAIN} --frozen-lockfile"), &[], None));
-        steps.push(step(PLAIN, &["Your lockfile needs to be updated"], Some(OUT_OF_STEP)));
-    } else {
-        steps.push(step(PLAIN, &[], None));
-    }
-    steps.push(step(
-        &format!("{PLAIN} --ignore-engines"),
-        &["is incompatible with this module. Expected version", "Found incompatible module"],
-        Some("A dependency says that it does not fit this Node version: installing with --ignore-engines."),
-    ));
-    steps
-}
-
-fn yarn_berry(locked: bool) -> Vec<InstallStep> {
-    let mut steps = Vec::new();
-    if locked {
-        steps.push(step("yarn install --immutable", &[], None));
-        let marks = ["YN0028", "The lockfile would have been"];
-        steps.push(step("yarn install --no-immutable", &marks, Some(OUT_OF_STEP)));
-    } else {
-        steps.push(step("yarn install --no-immutable", &[], None));
-    }
-    steps.push(step(
-        "YARN_CHECKSUM_BEHAVIOR=update yarn install --no-immutable",
-        &["YN0018"],
-        Some("A package's checksum differs from the lock file's, which another version of Yarn wrote: installing with the new one."),
-    ));
-    steps
-}
-
-fn bun(locked: bool) -> Vec<InstallStep> {
-    if !locked {
-        return vec![step("bun install", &[], None)];
-    }
-    let marks = ["lockfile had changes, but lockfile is frozen", "lockfile is frozen", "InvalidLockfile", "OutdatedLockfile"];
-    vec![
-        step("bun install --frozen-lockfile", &[], None),
-        step("bun install", &marks, Some(OUT_OF_STEP)),
-    ]
 }

@@ -30,7 +30,7 @@ const INSTALL_FIELDS: [&str; 13] = [
 ];
 
 /// One package.json.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Manifest {
     /// Relative to the source, for messages.
     pub(crate) path: String,
@@ -47,6 +47,17 @@ impl Manifest {
         let rel = dir.join("package.json");
         let Some(text) = tree.strict(&rel)? else { return Ok(None) };
         Self::parse(&text, show(&rel)).map(Some)
+    }
+
+    /// For a folder without one.
+    pub(crate) fn absent(dir: &Path) -> Self {
+        Self { path: show(&dir.join("package.json")), ..Self::default() }
+    }
+
+    /// Does an install have anything to do?
+    pub(crate) fn installs(&self) -> bool {
+        let peers = self.field("peerDependencies").and_then(Value::as_object).is_some_and(|peers| !peers.is_empty());
+        !self.dependencies.is_empty() || peers || !self.lifecycle().is_empty()
     }
 
     pub(crate) fn parse(text: &str, path: String) -> Result<Self, Refusal> {
@@ -114,16 +125,20 @@ impl Manifest {
 
     /// Hashes the fields that decide an install.
     pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        hasher.update(self.path.as_bytes());
+        let mut part = |text: &str| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        part(&self.path);
         for field in INSTALL_FIELDS {
             if let Some(value) = self.value.get(field) {
-                hasher.update(field.as_bytes());
-                hasher.update(value.to_string().as_bytes());
+                part(field);
+                part(&value.to_string());
             }
         }
         for name in self.lifecycle() {
-            hasher.update(name.as_bytes());
-            hasher.update(self.script(&name).unwrap_or_default().as_bytes());
+            part(&name);
+            part(self.script(&name).unwrap_or_default());
         }
     }
 }
@@ -147,10 +162,7 @@ pub(crate) fn strings(value: Option<&Value>) -> BTreeMap<String, String> {
     value
         .and_then(Value::as_object)
         .map(|object| {
-            object
-                .iter()
-                .filter_map(|(key, value)| value.as_str().map(|text| (key.clone(), text.to_owned())))
-                .collect()
+            object.iter().filter_map(|(key, value)| value.as_str().map(|text| (key.clone(), text.to_owned()))).collect()
         })
         .unwrap_or_default()
 }

@@ -1,46 +1,18 @@
-//! What goes in (overrides, the host's tools) and what comes out (the plan).
+//! What the host has to build with, and what comes out: the plan.
 
 use std::path::PathBuf;
 
+use common::deployment::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::framework::Framework;
-
-/// What the developer set explicitly; wins over anything detected.
-///
-/// An `install_command` or `build_command` that is empty or blank means "skip this step"; a blank
-/// `root_dir`, `start_command` or `output_dir` counts as not given.
-#[derive(Default, Clone, Debug, PartialEq, Eq)]
-pub struct Overrides {
-    /// Whether the result is a folder of files or a running server.
-    pub kind: Option<Kind>,
-    /// The app's folder, relative to the source.
-    pub root_dir: Option<String>,
-    /// Shell command that installs the dependencies; replaces the whole ladder.
-    pub install_command: Option<String>,
-    /// Shell command that builds, run in the app's folder.
-    pub build_command: Option<String>,
-    /// Shell command that starts the server, run in the app's folder.
-    pub start_command: Option<String>,
-    /// Folder with the built site, relative to the app's folder.
-    pub output_dir: Option<String>,
-}
-
-/// What a deployment is once it is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A folder of files, served by the edge.
-    Static,
-    /// A Node process that listens on `PORT`.
-    Node,
-}
+use crate::version::Version;
 
 /// What this host has to build with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Toolchain {
     /// The host's own Node, if it has one.
-    pub node: Option<node_semver::Version>,
+    pub node: Option<Version>,
     /// Whether other Node versions can be fetched from the package registry.
     pub can_fetch: bool,
 }

@@ -1,13 +1,11 @@
 //! npm's version ranges, as half-open intervals.
 //!
-//! The `node-semver` crate panics on `~*` and reads `<=22` as `<=22.0.0`; both occur in real
-//! `engines` fields, so ranges are read here. Pre-release tags are ignored: for choosing a Node and
-//! for judging majors they do not matter.
+//! Read here rather than by the `node-semver` crate, which panics on `~*` and reads `<=22` as
+//! `<=22.0.0`; both occur in real `engines` fields.
 
 use std::fmt;
 
-/// Major, minor, patch.
-pub(crate) type Triple = (u64, u64, u64);
+use crate::version::Version;
 
 /// Longest range read, in bytes; real ones stay below a hundred.
 const MAX_RANGE_BYTES: usize = 512;
@@ -18,19 +16,19 @@ const MAX_COMPONENT: u64 = 9_007_199_254_740_991;
 
 /// A union of intervals; empty when nothing satisfies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Range(Vec<Interval>);
+pub struct Range(Vec<Interval>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Interval {
-    low: Triple,
+    low: Version,
     /// Excluded; `None` is without end.
-    high: Option<Triple>,
+    high: Option<Version>,
 }
 
 impl Interval {
-    const ANY: Self = Self { low: (0, 0, 0), high: None };
+    const ANY: Self = Self { low: Version::new(0, 0, 0), high: None };
 
-    fn contains(self, version: Triple) -> bool {
+    fn contains(self, version: Version) -> bool {
         version >= self.low && self.high.is_none_or(|high| version < high)
     }
 
@@ -46,7 +44,8 @@ impl Interval {
 
 impl Range {
     /// Reads a range; `None` when it is not one (a tag, a URL, an alias).
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         if text.len() > MAX_RANGE_BYTES {
             return None;
         }
@@ -63,7 +62,7 @@ impl Range {
 
     /// All versions of one major.
     pub(crate) fn major(major: u64) -> Self {
-        Self(vec![Interval { low: (major, 0, 0), high: Some((major + 1, 0, 0)) }])
+        Self(vec![Interval { low: Version::new(major, 0, 0), high: Some(Version::new(major + 1, 0, 0)) }])
     }
 
     pub(crate) fn any() -> Self {
@@ -75,7 +74,9 @@ impl Range {
         Self(majors.iter().flat_map(|major| Self::major(*major).0).collect())
     }
 
-    pub(crate) fn contains(&self, version: Triple) -> bool {
+    /// Does this version satisfy the range?
+    #[must_use]
+    pub fn contains(&self, version: Version) -> bool {
         self.0.iter().any(|interval| interval.contains(version))
     }
 
@@ -98,14 +99,22 @@ impl Range {
         Self(both)
     }
 
+    /// The range without its upper end: what it names as newest is only what its author had tried.
+    pub(crate) fn open_above(mut self) -> Self {
+        if let Some(last) = self.0.iter_mut().max_by_key(|interval| interval.low) {
+            last.high = None;
+        }
+        self
+    }
+
     /// The lowest version that satisfies the range.
-    pub(crate) fn lowest(&self) -> Option<Triple> {
+    pub(crate) fn lowest(&self) -> Option<Version> {
         self.0.iter().map(|interval| interval.low).min()
     }
 }
 
 /// The first version of a text such as `v1.2.3-beta.1`, or of the lowest end of a range.
-pub(crate) fn lowest_of(text: &str) -> Option<Triple> {
+pub(crate) fn lowest_of(text: &str) -> Option<Version> {
     Range::parse(text)?.lowest()
 }
 
@@ -115,12 +124,14 @@ impl fmt::Display for Range {
             if index > 0 {
                 f.write_str(" || ")?;
             }
-            let (a, b, c) = interval.low;
+            let low = interval.low;
             match interval.high {
-                Some((x, 0, 0)) if (b, c) == (0, 0) && x == a + 1 => write!(f, "{a}")?,
-                Some(high) if high == (a, b, c + 1) => write!(f, "{a}.{b}.{c}")?,
-                Some((x, y, z)) => write!(f, ">={a}.{b}.{c} <{x}.{y}.{z}")?,
-                None => write!(f, ">={a}.{b}.{c}")?,
+                Some(high) if low == Version::new(low.major, 0, 0) && high == Version::new(low.major + 1, 0, 0) => {
+                    write!(f, "{}", low.major)?;
+                }
+                Some(high) if high == Version::new(low.major, low.minor, low.patch + 1) => write!(f, "{low}")?,
+                Some(high) => write!(f, ">={low} <{high}")?,
+                None => write!(f, ">={low}")?,
             }
         }
         Ok(())
@@ -135,7 +146,7 @@ fn alternative(text: &str) -> Option<Option<Interval>> {
     if let Some((from, to)) = text.split_once(" - ") {
         let low = Partial::parse(from.trim())?.floor();
         let high = Partial::parse(to.trim())?.above();
-        return Some(Interval { low, high: None }.intersect(Interval { low: (0, 0, 0), high }));
+        return Some(Interval { low, high: None }.intersect(Interval { high, ..Interval::ANY }));
     }
     let mut whole = Some(Interval::ANY);
     let mut words = text.split_whitespace().flat_map(|word| word.split(',')).filter(|word| !word.is_empty());
@@ -157,17 +168,17 @@ fn comparator(operator: &str, version: &Partial) -> Option<Option<Interval>> {
         "" | "=" | "==" => until(version.above()),
         ">=" | "=>" => until(None),
         ">" => version.above().map(|low| Interval { low, high: None }),
-        "<" => version.major.and(Interval::ANY.intersect(Interval { low: (0, 0, 0), high: Some(low) })),
-        "<=" | "=<" => Some(Interval { low: (0, 0, 0), high: version.above() }),
+        "<" => version.major.and(Interval::ANY.intersect(Interval { high: Some(low), ..Interval::ANY })),
+        "<=" | "=<" => Some(Interval { high: version.above(), ..Interval::ANY }),
         "~" | "~>" => match (version.major, version.minor) {
-            (Some(a), Some(b)) => until(Some((a, b + 1, 0))),
+            (Some(a), Some(b)) => until(Some(Version::new(a, b + 1, 0))),
             _ => until(version.above()),
         },
         "^" => match (version.major, version.minor, version.patch) {
             (None, _, _) => Some(Interval::ANY),
-            (Some(0), Some(0), Some(c)) => until(Some((0, 0, c + 1))),
-            (Some(0), Some(b), _) => until(Some((0, b + 1, 0))),
-            (Some(a), _, _) => until(Some((a + 1, 0, 0))),
+            (Some(0), Some(0), Some(c)) => until(Some(Version::new(0, 0, c + 1))),
+            (Some(0), Some(b), _) => until(Some(Version::new(0, b + 1, 0))),
+            (Some(a), _, _) => until(Some(Version::new(a + 1, 0, 0))),
         },
         _ => return None,
     })
@@ -204,17 +215,17 @@ impl Partial {
         Some(Self { major: parts[0], minor: parts[1], patch: parts[2] })
     }
 
-    fn floor(&self) -> Triple {
-        (self.major.unwrap_or(0), self.minor.unwrap_or(0), self.patch.unwrap_or(0))
+    fn floor(&self) -> Version {
+        Version::new(self.major.unwrap_or(0), self.minor.unwrap_or(0), self.patch.unwrap_or(0))
     }
 
     /// The first version above everything that the partial covers; `None` for `*`.
-    fn above(&self) -> Option<Triple> {
+    fn above(&self) -> Option<Version> {
         match (self.major, self.minor, self.patch) {
             (None, _, _) => None,
-            (Some(a), None, _) => Some((a + 1, 0, 0)),
-            (Some(a), Some(b), None) => Some((a, b + 1, 0)),
-            (Some(a), Some(b), Some(c)) => Some((a, b, c + 1)),
+            (Some(a), None, _) => Some(Version::new(a + 1, 0, 0)),
+            (Some(a), Some(b), None) => Some(Version::new(a, b + 1, 0)),
+            (Some(a), Some(b), Some(c)) => Some(Version::new(a, b, c + 1)),
         }
     }
 }
@@ -226,7 +237,8 @@ mod tests {
 
     #[test]
     fn ranges_hold_what_npm_says_they_hold() {
-        let table: &[(&str, &[Triple], &[Triple])] = &[
+        type Numbers = &'static [(u64, u64, u64)];
+        let table: &[(&str, Numbers, Numbers)] = &[
             ("^20.19.0 || >=22.12.0", &[(20, 19, 0), (22, 12, 0), (26, 0, 0)], &[(20, 18, 9), (21, 0, 0), (22, 11, 0)]),
             (">=18 <=22", &[(18, 0, 0), (22, 22, 3)], &[(23, 0, 0), (17, 9, 9)]),
             (">= 20.11", &[(20, 11, 0), (24, 0, 0)], &[(20, 10, 0)]),
@@ -244,18 +256,19 @@ mod tests {
         ];
         for (text, inside, outside) in table {
             let range = Range::parse(text).unwrap();
-            for version in *inside {
-                assert!(range.contains(*version), "{text} should hold {version:?}");
+            for (a, b, c) in *inside {
+                assert!(range.contains(Version::new(*a, *b, *c)), "{text} should hold {a}.{b}.{c}");
             }
-            for version in *outside {
-                assert!(!range.contains(*version), "{text} should not hold {version:?}");
+            for (a, b, c) in *outside {
+                assert!(!range.contains(Version::new(*a, *b, *c)), "{text} should not hold {a}.{b}.{c}");
             }
         }
     }
 
     #[test]
     fn what_is_no_range_is_not_read_as_one() {
-        for text in ["latest", "git+ssh://x", "workspace:*", "1.2.3.4", "99999999999999999999", "lts/*", "> > 3", ">="] {
+        for text in ["latest", "git+ssh://x", "workspace:*", "1.2.3.4", "99999999999999999999", "lts/*", "> > 3", ">="]
+        {
             assert!(Range::parse(text).is_none(), "{text}");
         }
         assert!(Range::parse(&"1||".repeat(200)).is_none());

@@ -15,7 +15,9 @@ pub enum Refusal {
         error: std::io::Error,
     },
     /// A file that decides the build is a link to somewhere else.
-    #[error("{path} is not an ordinary file inside the project (a link that leaves it, or a special file); replace it by a real file")]
+    #[error(
+        "{path} is not an ordinary file inside the project (a link that leaves it, or a special file); replace it by a real file"
+    )]
     FileOutside {
         /// Relative to the source.
         path: String,
@@ -61,13 +63,17 @@ pub enum Refusal {
         found: String,
     },
     /// The output folder is absolute or climbs out.
-    #[error("the output directory {given:?} leaves the app's folder; give a folder inside it, such as \"dist\"")]
+    #[error(
+        "the output directory {given:?} leaves the project; give a folder inside it, relative to the app's folder, such as \"dist\""
+    )]
     OutputDirOutside {
         /// As the developer wrote it.
         given: String,
     },
     /// The output folder does not exist, and no build would create it.
-    #[error("the output directory {given:?} does not exist and there is no build command that could create it; {found}")]
+    #[error(
+        "the output directory {given:?} does not exist and there is no build command that could create it; {found}"
+    )]
     OutputDirMissing {
         /// As the developer wrote it.
         given: String,
@@ -75,7 +81,9 @@ pub enum Refusal {
         found: String,
     },
     /// `packageManager` names something unknown.
-    #[error("\"packageManager\": {value:?} in {path} is not a package manager known here; use npm, pnpm, yarn or bun with a version, such as \"pnpm@10.4.1\"")]
+    #[error(
+        "\"packageManager\": {value:?} in {path} is not a package manager known here; use npm, pnpm, yarn or bun with a version, such as \"pnpm@10.4.1\""
+    )]
     UnknownPackageManager {
         /// Relative to the source.
         path: String,
@@ -83,7 +91,9 @@ pub enum Refusal {
         value: String,
     },
     /// A wish for a Node version that cannot be understood.
-    #[error("{origin} asks for Node {value:?}, which is not a version, a range or an alias known here; write for example \"22\", \">=20.9\" or \"lts/jod\"")]
+    #[error(
+        "{origin} asks for Node {value:?}, which is not a version, a range or an alias known here; write for example \"22\", \">=20.9\" or \"lts/jod\""
+    )]
     BadNodeVersion {
         /// Where the wish stands.
         origin: String,
@@ -91,7 +101,9 @@ pub enum Refusal {
         value: String,
     },
     /// A wish for a Node version that does not exist.
-    #[error("{origin} asks for Node {value:?}, and no Node from {oldest} to {newest} satisfies that; correct the range")]
+    #[error(
+        "{origin} asks for Node {value:?}, and no Node from {oldest} to {newest} satisfies that; correct the range"
+    )]
     NoSuchNode {
         /// Where the wish stands.
         origin: String,
@@ -103,7 +115,9 @@ pub enum Refusal {
         newest: u64,
     },
     /// A wish for a Node version that this host cannot satisfy.
-    #[error("{origin} asks for Node {value:?}, {host} and this platform is set up not to fetch others; widen the range or ask the operator to allow fetching Node")]
+    #[error(
+        "{origin} asks for Node {value:?}, {host} and this platform is set up not to fetch others; widen the range or ask the operator to allow fetching Node"
+    )]
     NodeUnavailable {
         /// Where the wish stands.
         origin: String,
@@ -113,13 +127,17 @@ pub enum Refusal {
         host: String,
     },
     /// SvelteKit with an adapter for another platform.
-    #[error("this SvelteKit project uses {adapter}, which cannot produce a site for this platform; install @sveltejs/adapter-static (or @sveltejs/adapter-node for a server) and use it in svelte.config.js")]
+    #[error(
+        "this SvelteKit project uses {adapter}, which cannot produce a site for this platform; install @sveltejs/adapter-static (or @sveltejs/adapter-node for a server) and use it in svelte.config.js"
+    )]
     SvelteKitAdapter {
         /// Package name of the adapter, or a description.
         adapter: String,
     },
     /// Astro in server mode without the Node adapter.
-    #[error("this Astro project renders on a server but {problem}; run `npx astro add node` (mode \"standalone\"), or remove `output: 'server'` for a static site")]
+    #[error(
+        "this Astro project renders on a server but {problem}; run `npx astro add node` (mode \"standalone\"), or remove `output: 'server'` for a static site"
+    )]
     AstroAdapter {
         /// What is wrong with the adapter.
         problem: String,
@@ -139,7 +157,9 @@ pub enum Refusal {
         path: String,
     },
     /// Nothing that can be deployed was found.
-    #[error("nothing to deploy was found in {place}: {looked}; add one of them, or name the app's folder as root directory")]
+    #[error(
+        "nothing to deploy was found in {place}: {looked}; add one of them, or name the app's folder as root directory"
+    )]
     NothingToDeploy {
         /// The folder, as a person would say it.
         place: String,
@@ -153,7 +173,9 @@ pub enum Refusal {
         candidates: String,
     },
     /// The build left no output folder.
-    #[error("the build left no output: looked for {looked}; {found}. Set the output directory to the folder that your build writes")]
+    #[error(
+        "the build left no output: looked for {looked}; {found}. Set the output directory to the folder that your build writes"
+    )]
     NoOutput {
         /// Candidates, comma separated.
         looked: String,
@@ -169,32 +191,37 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Is it the framework's set-up that does not fit, rather than the files themselves?
+    pub(crate) fn is_about_framework(&self) -> bool {
+        matches!(self, Self::SvelteKitAdapter { .. } | Self::AstroAdapter { .. } | Self::BuildsServer { .. })
+    }
+
     /// A stable word for programs; messages may change, these do not.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::SourceUnreadable(_) => "source-unreadable",
-            Self::FileUnreadable { .. } => "file-unreadable",
-            Self::FileOutside { .. } => "file-outside",
-            Self::FileTooLarge { .. } => "file-too-large",
-            Self::NotText { .. } => "not-text",
-            Self::InvalidJson { .. } => "invalid-json",
-            Self::RootDirOutside { .. } => "root-dir-outside",
-            Self::RootDirMissing { .. } => "root-dir-missing",
-            Self::OutputDirOutside { .. } => "output-dir-outside",
-            Self::OutputDirMissing { .. } => "output-dir-missing",
-            Self::UnknownPackageManager { .. } => "unknown-package-manager",
-            Self::BadNodeVersion { .. } => "bad-node-version",
-            Self::NoSuchNode { .. } => "no-such-node",
-            Self::NodeUnavailable { .. } => "node-unavailable",
-            Self::SvelteKitAdapter { .. } => "sveltekit-adapter",
-            Self::AstroAdapter { .. } => "astro-adapter",
-            Self::BuildsServer { .. } => "builds-server",
-            Self::NoStart { .. } => "no-start",
-            Self::NothingToDeploy { .. } => "nothing-to-deploy",
-            Self::SeveralApps { .. } => "several-apps",
-            Self::NoOutput { .. } => "no-output",
-            Self::OutputOutside { .. } => "output-outside",
+            Self::SourceUnreadable(_) => "source_unreadable",
+            Self::FileUnreadable { .. } => "file_unreadable",
+            Self::FileOutside { .. } => "file_outside",
+            Self::FileTooLarge { .. } => "file_too_large",
+            Self::NotText { .. } => "not_text",
+            Self::InvalidJson { .. } => "invalid_json",
+            Self::RootDirOutside { .. } => "root_dir_outside",
+            Self::RootDirMissing { .. } => "root_dir_missing",
+            Self::OutputDirOutside { .. } => "output_dir_outside",
+            Self::OutputDirMissing { .. } => "output_dir_missing",
+            Self::UnknownPackageManager { .. } => "unknown_package_manager",
+            Self::BadNodeVersion { .. } => "bad_node_version",
+            Self::NoSuchNode { .. } => "no_such_node",
+            Self::NodeUnavailable { .. } => "node_unavailable",
+            Self::SvelteKitAdapter { .. } => "sveltekit_adapter",
+            Self::AstroAdapter { .. } => "astro_adapter",
+            Self::BuildsServer { .. } => "builds_server",
+            Self::NoStart { .. } => "no_start",
+            Self::NothingToDeploy { .. } => "nothing_to_deploy",
+            Self::SeveralApps { .. } => "several_apps",
+            Self::NoOutput { .. } => "no_output",
+            Self::OutputOutside { .. } => "output_outside",
         }
     }
 }

@@ -239,7 +239,10 @@ mod tests {
 
     #[test]
     fn wrappers_and_nested_scripts_are_seen_through() {
-        assert_eq!(run("cross-env NODE_ENV=production npx --yes vite build --outDir 'my site'", &[]), ["vite build --outDir my site"]);
+        assert_eq!(
+            run("cross-env NODE_ENV=production npx --yes vite build --outDir 'my site'", &[]),
+            ["vite build --outDir my site"]
+        );
         assert_eq!(run("tsc -b && npm run bundle", &[("bundle", "vite build")]), ["tsc -b", "vite build"]);
         assert_eq!(run("run-p type-check \"build-only {@}\" --", &[("type-check", "vue-tsc")]), ["vue-tsc"]);
         assert_eq!(run("run-s build:*", &[("build:a", "a"), ("build:b", "b")]), ["a", "b"]);

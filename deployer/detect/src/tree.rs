@@ -8,8 +8,9 @@ use crate::refusal::Refusal;
 
 /// Largest package.json or configuration file read, in bytes: a thousand times a usual one.
 pub(crate) const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
-/// Largest lock file read, in bytes: monorepos of thousands of packages stay below 20 MiB.
-pub(crate) const MAX_LOCK_BYTES: u64 = 64 * 1024 * 1024;
+/// Largest lock file read, in bytes: monorepos of thousands of packages stay below 20 MiB, and as a tree of
+/// JSON values a text takes some sixteen times its size.
+pub(crate) const MAX_LOCK_BYTES: u64 = 24 * 1024 * 1024;
 /// Most entries of one folder looked at: a folder of a source tree rarely has hundreds.
 pub(crate) const MAX_DIR_ENTRIES: usize = 5_000;
 /// Most folders named in a message, so that it stays readable.
@@ -55,18 +56,24 @@ impl Tree {
         matches!(self.real(rel), Ok(Some(real)) if real.is_dir())
     }
 
-    /// Reads at most `limit` bytes of a regular file; bytes that are no UTF-8 are replaced.
-    fn bytes(&self, rel: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
+    /// Opens a regular file.
+    fn open_file(&self, rel: &Path) -> Result<Option<fs::File>, Refusal> {
         let Some(real) = self.real(rel)? else { return Ok(None) };
         let unreadable = |error| Refusal::FileUnreadable { path: show(rel), error };
         // Checked before opening: opening a named pipe would wait for ever.
         if !fs::metadata(&real).map_err(unreadable)?.is_file() {
             return if real.is_dir() { Ok(None) } else { Err(Refusal::FileOutside { path: show(rel) }) };
         }
+        fs::File::open(&real).map(Some).map_err(unreadable)
+    }
+
+    /// Reads a regular file, at most one byte more than `limit`.
+    fn bytes(&self, rel: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(file) = self.open_file(rel)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        fs::File::open(&real)
-            .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-            .map_err(unreadable)?;
+        file.take(limit + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Refusal::FileUnreadable { path: show(rel), error })?;
         Ok(Some(bytes))
     }
 
@@ -101,12 +108,16 @@ impl Tree {
         names.iter().find_map(|name| self.hint(&dir.join(name)).map(|text| ((*name).to_owned(), text)))
     }
 
-    /// Hashes a file's bytes (at most [`MAX_LOCK_BYTES`]); missing files hash as nothing.
+    /// Hashes a file's bytes; a file that is missing or cannot be read hashes as nothing.
     pub(crate) fn hash_into(&self, rel: &Path, hasher: &mut blake3::Hasher) {
-        if let Ok(Some(bytes)) = self.bytes(rel, MAX_LOCK_BYTES) {
-            hasher.update(show(rel).as_bytes());
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(&bytes);
+        let mut content = blake3::Hasher::new();
+        if let Ok(Some(file)) = self.open_file(rel)
+            && content.update_reader(file).is_ok()
+        {
+            let path = show(rel);
+            hasher.update(&(path.len() as u64).to_le_bytes());
+            hasher.update(path.as_bytes());
+            hasher.update(content.finalize().as_bytes());
         }
     }
 

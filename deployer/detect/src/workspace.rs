@@ -8,16 +8,22 @@ use serde_json::Value;
 use crate::evidence::relaxed_json;
 use crate::manifest::Manifest;
 use crate::refusal::Refusal;
-use crate::tree::{Tree, show};
+use crate::tree::{Tree, inside, show};
 
 /// Most workspace members read; the largest public monorepos have about a thousand.
 const MAX_MEMBERS: usize = 2_000;
+/// Most bytes of members' package.json read in all: a hundred times those of the largest monorepos.
+const MAX_MEMBER_BYTES: usize = 16 * 1024 * 1024;
 /// How deep `**` in a workspace glob looks.
 const MAX_GLOB_DEPTH: usize = 6;
 /// Most globs read from a workspace definition.
 const MAX_GLOBS: usize = 100;
 /// Most folders visited while members are searched.
 const MAX_VISITED: usize = 20_000;
+/// How deep the conditions of `exports` are followed; real ones have three levels.
+const MAX_EXPORTS_DEPTH: usize = 6;
+/// Most entries of `exports` looked at.
+const MAX_ENTRIES: usize = 1_000;
 
 /// The workspace that an app belongs to.
 #[derive(Debug)]
@@ -145,20 +151,22 @@ impl Workspace {
     /// Members whose package.json is broken are passed over: only the app's own must be right.
     pub(crate) fn members(&self, tree: &Tree) -> Vec<(PathBuf, Manifest)> {
         let mut members = Vec::new();
-        let mut visited = 0;
+        let (mut visited, mut read) = (0, 0);
         let mut open = vec![(PathBuf::new(), 0)];
         while let Some((rel, depth)) = open.pop() {
             for name in tree.folders(&self.root.join(&rel)) {
                 visited += 1;
-                if visited > MAX_VISITED || members.len() >= MAX_MEMBERS {
+                if visited > MAX_VISITED || members.len() >= MAX_MEMBERS || read > MAX_MEMBER_BYTES {
                     break;
                 }
                 let rel = rel.join(name);
                 let dir = self.root.join(&rel);
+                let file = dir.join("package.json");
                 if includes(&self.globs, &show(&rel))
-                    && let Ok(Some(manifest)) = Manifest::read(tree, &dir)
+                    && let Ok(Some(text)) = tree.strict(&file)
                 {
-                    members.push((dir, manifest));
+                    read += text.len();
+                    members.extend(Manifest::parse(&text, show(&file)).map(|manifest| (dir, manifest)));
                 }
                 if depth + 1 < MAX_GLOB_DEPTH {
                     open.push((rel, depth + 1));
@@ -170,22 +178,26 @@ impl Workspace {
     }
 }
 
-/// Members with a `build` script that `app` depends on, directly or through others, in the order in
-/// which they must be built.
-pub(crate) fn built_before(app: &Manifest, members: &[(PathBuf, Manifest)]) -> Vec<PathBuf> {
+/// Members that `app` depends on, directly or through others, and whose entry files only their `build`
+/// script makes, in the order in which they must be built.
+pub(crate) fn built_before(tree: &Tree, app: &Manifest, members: &[(PathBuf, Manifest)]) -> Vec<PathBuf> {
     let by_name: BTreeMap<&str, &(PathBuf, Manifest)> =
         members.iter().filter_map(|member| Some((member.1.name.as_deref()?, member))).collect();
     let mut order = Vec::new();
     let mut seen: BTreeSet<&str> = app.name.as_deref().into_iter().collect();
     // A stack of (member, entered before?), so that a long chain of members needs no recursion.
     let needs = |manifest: &Manifest| -> Vec<&str> {
-        manifest.dependencies.keys().filter_map(|name| by_name.get_key_value(name.as_str()).map(|(name, _)| *name)).collect()
+        manifest
+            .dependencies
+            .keys()
+            .filter_map(|name| by_name.get_key_value(name.as_str()).map(|(name, _)| *name))
+            .collect()
     };
     let mut open: Vec<(&str, bool)> = needs(app).into_iter().rev().map(|name| (name, false)).collect();
     while let Some((name, done)) = open.pop() {
         let Some((dir, manifest)) = by_name.get(name) else { continue };
         if done {
-            if manifest.script("build").is_some() {
+            if manifest.script("build").is_some() && lacks_entries(tree, dir, manifest) {
                 order.push(dir.clone());
             }
         } else if seen.insert(name) {
@@ -194,6 +206,46 @@ pub(crate) fn built_before(app: &Manifest, members: &[(PathBuf, Manifest)]) -> V
         }
     }
     order
+}
+
+/// Does package.json name entry files that are not in the source?
+fn lacks_entries(tree: &Tree, dir: &Path, manifest: &Manifest) -> bool {
+    let mut entries = Vec::new();
+    for field in ["main", "module", "browser", "svelte", "exports"] {
+        entries.extend(manifest.field(field).map(|value| (value, 0)));
+    }
+    let mut at = 0;
+    while let Some((value, depth)) = entries.get(at).copied() {
+        at += 1;
+        match value {
+            Value::String(path) => {
+                // Of `./dist/*.js` only the folder can be looked for.
+                let there = match path.split_once('*') {
+                    Some((before, _)) => inside(before).is_some_and(|path| tree.is_dir(&dir.join(path))),
+                    None => inside(path).is_some_and(|path| is_module(tree, &dir.join(path))),
+                };
+                if !there {
+                    return true;
+                }
+            }
+            Value::Object(object) if depth < MAX_EXPORTS_DEPTH && entries.len() < MAX_ENTRIES => {
+                // Declarations are for the editor.
+                entries.extend(object.iter().filter(|(key, _)| *key != "types").map(|(_, value)| (value, depth + 1)));
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Is there a module that Node would find by this path?
+fn is_module(tree: &Tree, path: &Path) -> bool {
+    let with_ending = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        tree.is_file(Path::new(&name))
+    };
+    ["", ".js", ".json", "/index.js"].iter().any(|ending| with_ending(ending))
 }
 
 #[cfg(test)]

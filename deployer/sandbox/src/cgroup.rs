@@ -151,6 +151,11 @@ impl Group {
         self.memory.is_some()
     }
 
+    /// Whether the kernel keeps the process limit.
+    pub(crate) fn keeps_processes(&self) -> bool {
+        self.pids.is_some()
+    }
+
     /// The pids of all processes in the groups.
     pub(crate) fn members(&self) -> Vec<i32> {
         let read = |folder: &Path| fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
@@ -172,8 +177,8 @@ impl Group {
         self.pids.as_ref().map_or(0, |place| field(&place.folder.join("pids.events"), "max"))
     }
 
-    /// Removes the groups, once empty. Blocking, for at most [`REMOVE_TRIES`] × [`REMOVE_PAUSE`].
-    pub(crate) fn remove(&mut self) {
+    /// Removes the groups, once empty. Blocking, for at most [`REMOVE_TRIES`] × [`REMOVE_PAUSE`] each.
+    pub(crate) fn remove(&self) {
         for folder in self.folders() {
             for _ in 0..REMOVE_TRIES {
                 match fs::remove_dir(folder) {
@@ -182,7 +187,6 @@ impl Group {
                 }
             }
         }
-        *self = Self::default();
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Options {
     /// The user and group id that commands run as when the platform runs as root; 65534 and 65534 if not given.
     /// Root itself is refused: root escapes limits.
     pub run_as: Option<(u32, u32)>,
+    /// Whether to keep limits only by watching, as on a host where no control groups can be made.
+    pub without_groups: bool,
 }
 
 /// The strongest sandbox of this host. Cheap to clone.
@@ -59,12 +61,13 @@ impl Sandbox {
             spawn::sweep_left_behind();
             Base::find()
         });
+        let base = base.await.unwrap_or_default();
         let mut found = Inner {
             level: Level::None,
             findings: Vec::new(),
             helper: std::path::absolute(&helper).unwrap_or(helper),
             run_as: root.then_some(wanted),
-            base: base.await.unwrap_or_default(),
+            base: if options.without_groups { Base::default() } else { base },
             connector: None,
         };
         for level in Level::ALL {
@@ -90,9 +93,8 @@ impl Sandbox {
                     (false, true) => "the memory limit is",
                     _ => "the process limit is",
                 };
-                found
-                    .findings
-                    .push(format!("no control group can be made here: {what} kept by watching four times a second"));
+                let why = if options.without_groups { "are switched off by a setting" } else { "cannot be made here" };
+                found.findings.push(format!("control groups {why}: {what} kept by watching four times a second"));
             }
         }
         Self { inner: Arc::new(found) }
@@ -126,6 +128,10 @@ async fn connect(found: &mut Inner) {
     }
     let mut reasons = String::new();
     for connector in Connector::all() {
+        if !connector.installed() {
+            let _ = write!(reasons, "{} is not installed, ", connector.program());
+            continue;
+        }
         let candidate = Inner { connector: Some(connector), ..found.clone() };
         match canary(candidate, Network::Outbound).await {
             Ok(()) => {
@@ -133,7 +139,7 @@ async fn connect(found: &mut Inner) {
                 return;
             }
             Err(reason) => {
-                let _ = write!(reasons, "{} does not work here: {reason}; ", connector.program());
+                let _ = write!(reasons, "{} does not work here: {reason}, ", connector.program());
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod bubblewrap;
 mod command;
+mod connect;
 mod filter;
 mod init;
 mod namespaces;
@@ -40,12 +41,13 @@ const SELF: &str = "/proc/self/exe";
 pub fn helper_main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<_> = args.map(|arg| arg.to_string_lossy().into_owned()).skip_while(|arg| arg == VERB).collect();
     let mut args = args.iter().map(String::as_str);
-    let stage = args.next();
-    let staged = args.next() == Some(STAGED);
-    let result = match stage {
-        Some("outer") => outer::run(),
-        Some("init") => init::run_second(staged),
-        Some("command") => command::run(),
+    let (stage, argument) = (args.next(), args.next());
+    close_inherited();
+    let result = match (stage, argument) {
+        (Some("outer"), None) => outer::run(),
+        (Some("init"), staged) => init::run_second(staged == Some(STAGED)),
+        (Some("command"), None) => command::run(),
+        (Some("connect"), Some(plan)) => connect::run(plan),
         _ => Err(Problem("this command is for the platform's own use".into())),
     };
     result.unwrap_or_else(|Problem(text)| {
@@ -69,9 +71,21 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
     }
 }
 
+/// Closes whatever was handed down to this process besides its stdin, stdout and stderr: files that the platform left
+/// open, and what bubblewrap was given. The command must find none of them.
+fn close_inherited() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    // Collected first: the folder itself is open while it is read.
+    let numbers: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        let _ = nix::unistd::close(number);
+    }
+}
+
 /// The control socket, which is stdin. Not `std::io::stdin`: that reads ahead, and the next stage reads on.
 fn control() -> Result<File, Problem> {
-    Ok(File::from(rustix::io::dup(std::io::stdin()).doing(|| "use the control socket".into())?))
+    let control = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).doing(|| "use the control socket".into())?;
+    Ok(File::from(control))
 }
 
 /// Tells the platform. If it is gone, there is nobody to tell.

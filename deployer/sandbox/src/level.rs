@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Level {
     /// bubblewrap: namespaces of its own and a file system of its own, made by a program that others have reviewed.
     Bubblewrap,
-    /// The same view made by our own launcher, with landlock on top.
+    /// The same view made by our own launcher, with landlock on top where the kernel has it.
     Namespaces,
     /// No namespaces: the kernel's landlock refuses the files, and processes are watched.
     Landlock,

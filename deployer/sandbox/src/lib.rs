@@ -14,6 +14,8 @@
 //!    on, reports the end, and ends everything when the platform is gone;
 //! 3. `command`: takes the limits, landlock and the system call filter upon itself and becomes the command.
 //!
+//! A program that connects a sandbox's network is started by the helper too, so that it does not run as root.
+//!
 //! The platform and the stages talk over one socket, the helper's stdin: the plan goes in, the report comes out, and
 //! its end of file tells each side that the other has died.
 //!
@@ -24,6 +26,7 @@ mod cgroup;
 mod detect;
 mod disk;
 mod exit;
+mod family;
 mod helper;
 mod level;
 mod network;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 /// The variable that marks every process of a sandbox that has no process namespace to tell them by.
@@ -101,8 +101,13 @@ pub(crate) fn proportional_memory(pid: i32) -> Option<u64> {
 /// Kills these processes at once.
 pub(crate) fn kill_all(processes: &[Process]) {
     for process in processes {
-        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        kill(process.pid);
     }
+}
+
+/// Kills one process at once.
+pub(crate) fn kill(pid: i32) {
+    let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the processes of a sandbox use at a moment, and which limit that means.
 
-use crate::cgroup::Group;
+use crate::family::Family;
 use crate::procs::{self, Process};
 use crate::{Level, LimitHit, Limits};
 
@@ -25,9 +25,10 @@ pub(crate) struct Sample {
     refusals: u64,
 }
 
-/// Looks at the sandbox whose outermost process is `outer`. Blocking, for a few milliseconds.
-pub(crate) fn look(outer: i32, level: Level, group: &Group, memory_limit: u64) -> Sample {
-    let processes = procs::descendants(&procs::all(), outer);
+/// Looks at a sandbox. Blocking, for a few milliseconds.
+pub(crate) fn look(family: &Family, level: Level, memory_limit: u64) -> Sample {
+    let processes = procs::descendants(&procs::all(), family.outer);
+    let group = &family.group;
     let alive = || processes.iter().filter(|process| !process.ended);
     // Where there is a process namespace, one process is its first, which is ours.
     let ours = u64::from(level.remaps());

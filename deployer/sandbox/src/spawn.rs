@@ -16,7 +16,11 @@ use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::cgroup::Group;
+use crate::detect::Inner;
+use crate::family::{Family, Leash};
 use crate::helper::{VERB, outer};
+use crate::network::Connect;
 use crate::procs::{self, MARKER};
 use crate::running::{Killer, Running};
 use crate::supervise::Supervisor;
@@ -103,7 +107,7 @@ impl Sandbox {
             env,
             mounts: spec.mounts,
             rlimits: Rlimits {
-                processes: u64::from(spec.limits.processes) + uncounted(inner.level, inner.run_as),
+                processes: by_user(spec.limits.processes, inner, &group),
                 file_size: spec.limits.file_size,
                 open_files: spec.limits.open_files,
             },
@@ -129,17 +133,18 @@ impl Sandbox {
 
         let (tell, exit) = watch::channel(None);
         let killer = Killer::default();
+        let outer = i32::try_from(pid).unwrap_or_default();
+        let family = Family { outer, group: group.into(), marker };
         let supervisor = Supervisor {
+            leash: Leash(Some(family.clone())),
+            family,
             child,
-            pid,
             plan,
             level: inner.level,
             limits: spec.limits,
             writable,
-            group: group.into(),
-            marker,
-            connector,
-            run_as: inner.run_as,
+            connect: connector.map(|connector| Connect { connector, pid, run_as: inner.run_as }),
+            helper: inner.helper.clone(),
             killer: killer.clone(),
             work,
         };
@@ -241,18 +246,26 @@ fn check(spec: &Spec, level: Level) -> Result<(), SpawnError> {
     Ok(())
 }
 
-/// What the kernel counts against the process limit besides the command's processes: in a user namespace only our own
-/// first process, otherwise everything that the user runs.
-fn uncounted(level: Level, run_as: Option<(u32, u32)>) -> u64 {
+/// The number for the kernel's own process limit, which counts by user.
+fn by_user(processes: u32, inner: &Inner, group: &Group) -> Option<u64> {
     /// Since this release a user namespace has a count of its own.
     const OWN_COUNT: (u32, u32) = (5, 14);
-    if level.remaps() && kernel() >= OWN_COUNT {
-        return HELPERS;
+    /// What the same user's other sandboxes may start later. Watching keeps the limit itself; this only bounds a fork
+    /// bomb between two looks.
+    const OTHERS: u64 = 2000;
+    if group.keeps_processes() {
+        // Which also tells that it has refused one.
+        return None;
     }
-    let uid = run_as.map_or_else(|| nix::unistd::getuid().as_raw(), |(uid, _)| uid);
+    let own = u64::from(processes) + HELPERS;
+    if inner.level.remaps() && kernel() >= OWN_COUNT {
+        return Some(own);
+    }
+    let uid = inner.run_as.map_or_else(|| nix::unistd::getuid().as_raw(), |(uid, _)| uid);
     let of_user = |pid: i32| fs::metadata(format!("/proc/{pid}")).is_ok_and(|metadata| metadata.uid() == uid);
     let all = procs::all();
-    HELPERS + all.iter().filter(|process| of_user(process.pid)).map(|process| u64::from(process.threads)).sum::<u64>()
+    let now = all.iter().filter(|process| of_user(process.pid)).map(|process| u64::from(process.threads)).sum::<u64>();
+    Some(own + now + OTHERS)
 }
 
 /// The kernel's major and minor release number; zeros if it does not say.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::libc::SIGXFSZ;
@@ -17,12 +16,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::cgroup::Group;
 use crate::disk::{self, Usage};
-use crate::network::{Connection, Connector};
-use crate::procs::{self, Process};
+use crate::family::{Family, Leash};
+use crate::network::{Connect, Connection};
 use crate::running::{Killer, Request};
 use crate::sample::{Judge, Sample, full, look};
 use crate::spawn::{TMP_BYTES, Work};
-use crate::wire::{GO, REPORT_BYTES, Report, TERMINATE};
+use crate::wire::{GO, NO_NETWORK, REPORT_BYTES, Report, TERMINATE};
 use crate::{Exit, Level, LimitHit, Limits};
 
 /// The pause between looks at the processes. A build that runs away gets this long; a look costs some milliseconds.
@@ -36,31 +35,25 @@ const WALK_SHARE: u32 = 10;
 /// How long the helper's last words are waited for once its outermost process has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How long the last processes are killed again and again until they are gone. A process in the middle of a write to
-/// a slow disk takes its time; after this it is reported in the platform's log and left.
-const VANISHING: Duration = Duration::from_secs(20);
-
-/// The pause between two looks at whether they are gone.
-const VANISHING_LOOK: Duration = Duration::from_millis(5);
-
 /// Messages to the helper that wait to be written: the plan twice, and a few single bytes.
 const MESSAGES: usize = 16;
 
 /// Everything that one sandbox consists of, on the platform's side.
 pub(crate) struct Supervisor {
+    /// Before the child, so that what is below it is found and killed first.
+    pub leash: Leash,
+    pub family: Family,
     pub child: Child,
-    pub pid: u32,
     /// The plan, encoded.
     pub plan: Vec<u8>,
     pub level: Level,
     pub limits: Limits,
     /// The folders whose contents count against the disk limit.
     pub writable: Vec<PathBuf>,
-    pub group: Arc<Group>,
-    /// The marker's value in the environment of its processes, where there is no process namespace.
-    pub marker: Option<String>,
-    pub connector: Option<Connector>,
-    pub run_as: Option<(u32, u32)>,
+    /// How to connect its network, if it has one of its own.
+    pub connect: Option<Connect>,
+    /// The platform's executable.
+    pub helper: PathBuf,
     pub killer: Killer,
     pub work: Work,
 }
@@ -83,7 +76,6 @@ struct Seen {
 impl Supervisor {
     /// Watches until the end.
     pub(crate) async fn run(mut self, control: UnixStream) -> Exit {
-        let outer = i32::try_from(self.pid).unwrap_or_default();
         let (mut reports, messages, writer) = self.talk(control);
         let mut seen = Seen::default();
         let mut connection: Option<Connection> = None;
@@ -100,17 +92,13 @@ impl Supervisor {
                 status = self.child.wait() => break status.ok(),
                 report = reports.next() => match report {
                     Some(Report::NetworkMade) => {
-                        let connected = self.connect(&messages).await;
-                        let lost = connected.is_none();
-                        connection = connected;
-                        // Without an answer the helper says why and ends.
-                        if lost { let _ = messages.try_send(vec![0]); }
+                        connection = self.connect(&messages).await;
                         None
                     }
                     Some(Report::Started) => {
                         seen.started = true;
                         if seen.terminate { let _ = messages.try_send(vec![TERMINATE]); }
-                        looking.get_or_insert_with(|| self.look(outer));
+                        looking.get_or_insert_with(|| self.look());
                         None
                     }
                     Some(end) => { seen.end = Some(end); None }
@@ -126,7 +114,7 @@ impl Supervisor {
                     }
                 },
                 _ = ticks.tick(), if looking.is_none() => {
-                    looking = Some(self.look(outer));
+                    looking = Some(self.look());
                     None
                 }
                 sample = finished(&mut looking) => {
@@ -147,11 +135,13 @@ impl Supervisor {
             };
             if let (Some(cause), None) = (cause, &seen.cause) {
                 seen.cause = Some(cause);
-                let killed = self.kill(outer).await;
+                let family = self.family.clone();
+                let killed = spawn_blocking(move || family.kill()).await.unwrap_or_default();
                 seen.known.extend(killed.iter().map(|process| process.identity()));
                 let _ = self.child.start_kill();
             }
         };
+        self.leash.release();
         // The helper notices that nobody listens any more, and everything that is left of it ends itself.
         drop(messages);
         writer.abort();
@@ -164,12 +154,9 @@ impl Supervisor {
             }
         });
         let _ = last.await;
-        self.vanish(std::mem::take(&mut seen.known)).await;
+        let (family, known) = (self.family.clone(), std::mem::take(&mut seen.known));
+        let _ = spawn_blocking(move || family.vanish(&known)).await;
         drop(connection);
-        // Holds on to the control group.
-        if let Some(look) = looking {
-            let _ = look.await;
-        }
         self.conclude(seen, status).await
     }
 
@@ -177,7 +164,7 @@ impl Supervisor {
     fn talk(&mut self, control: UnixStream) -> (Reports, mpsc::Sender<Vec<u8>>, JoinHandle<()>) {
         let (sender, messages) = mpsc::channel(MESSAGES);
         let plan = std::mem::take(&mut self.plan);
-        if self.connector.is_some() {
+        if self.connect.is_some() {
             // The second stage's copy follows when the network is connected.
             let _ = sender.try_send(plan.clone());
             self.plan = plan;
@@ -190,25 +177,25 @@ impl Supervisor {
         (Reports { from, line: Vec::new(), ended: false }, sender, tokio::spawn(write(to, messages)))
     }
 
-    /// Connects the sandbox's network and lets the helper go on.
+    /// Connects the sandbox's network and lets the helper go on, or tells it why not, which it says and ends.
     async fn connect(&mut self, messages: &mpsc::Sender<Vec<u8>>) -> Option<Connection> {
-        let connector = self.connector?;
-        match connector.connect(self.pid, self.run_as).await {
+        match self.connect.as_ref()?.run(&self.helper).await {
             Ok(connection) => {
-                messages.try_send(vec![GO]).ok()?;
-                messages.try_send(std::mem::take(&mut self.plan)).ok()?;
+                let _ = messages.try_send(vec![GO]);
+                let _ = messages.try_send(std::mem::take(&mut self.plan));
                 Some(connection)
             }
             Err(error) => {
-                tracing::warn!(%error, program = connector.program(), "a sandbox's network could not be connected");
+                tracing::warn!(%error, "a sandbox's network could not be connected");
+                let _ = messages.try_send(format!("{NO_NETWORK}{error}\n").into_bytes());
                 None
             }
         }
     }
 
-    fn look(&self, outer: i32) -> JoinHandle<Sample> {
-        let (level, group, memory) = (self.level, self.group.clone(), self.limits.memory);
-        spawn_blocking(move || look(outer, level, &group, memory))
+    fn look(&self) -> JoinHandle<Sample> {
+        let (family, level, memory) = (self.family.clone(), self.level, self.limits.memory);
+        spawn_blocking(move || look(&family, level, memory))
     }
 
     /// Whether anything that it writes to is counted.
@@ -232,52 +219,13 @@ impl Supervisor {
         (usage.bytes > limit).then_some(LimitHit::Disk(limit))
     }
 
-    /// Kills everything that is known to belong to this sandbox, and returns what that was.
-    async fn kill(&self, outer: i32) -> Vec<Process> {
-        let (group, marker) = (self.group.clone(), self.marker.clone());
-        let killed = spawn_blocking(move || {
-            let all = procs::all();
-            let mut found = procs::descendants(&all, outer);
-            found.extend(members(&all, &group, marker.as_deref()));
-            procs::kill_all(&found);
-            found
-        });
-        killed.await.unwrap_or_default()
-    }
-
-    /// Kills what is left until nothing is.
-    async fn vanish(&self, known: HashMap<i32, u64>) {
-        let (group, marker, pid) = (self.group.clone(), self.marker.clone(), self.pid);
-        let vanished = spawn_blocking(move || {
-            let begin = Instant::now();
-            loop {
-                let all = procs::all();
-                let mut left = members(&all, &group, marker.as_deref());
-                left.extend(all.iter().filter(|process| known.get(&process.pid) == Some(&process.started)));
-                left.retain(|process| !process.ended);
-                if left.is_empty() {
-                    return;
-                }
-                if begin.elapsed() > VANISHING {
-                    tracing::error!(pid, left = left.len(), "processes of a sandbox cannot be killed");
-                    return;
-                }
-                procs::kill_all(&left);
-                std::thread::sleep(VANISHING_LOOK);
-            }
-        });
-        let _ = vanished.await;
-    }
-
     /// Decides how the command ended, and removes what the sandbox was made of.
     async fn conclude(self, seen: Seen, status: Option<ExitStatus>) -> Exit {
-        let Self { limits, writable, group, work, .. } = self;
+        let Self { limits, writable, family, work, .. } = self;
         let clean_up = move || {
-            let exit = seen.cause.unwrap_or_else(|| judge_end(seen.end, status, &limits, &writable, &group));
+            let exit = seen.cause.unwrap_or_else(|| judge_end(seen.end, status, &limits, &writable, &family.group));
             work.remove();
-            if let Ok(mut group) = Arc::try_unwrap(group) {
-                group.remove();
-            }
+            family.group.remove();
             exit
         };
         spawn_blocking(clean_up).await.unwrap_or(Exit::Killed)
@@ -321,18 +269,11 @@ fn judge_end(
             return Exit::Limit(LimitHit::FileSize(limits.file_size));
         }
     }
-    if failed && (group.process_refusals() > 0 || full(u64::from(left), limits.processes)) {
+    // Whoever leaves this many behind is a fork bomb, also when its first process ended well.
+    if (failed && group.process_refusals() > 0) || full(u64::from(left), limits.processes) {
         return Exit::Limit(LimitHit::Processes(limits.processes));
     }
     exit
-}
-
-/// The processes of `all` that belong to the sandbox by its groups or its marker.
-fn members(all: &[Process], group: &Group, marker: Option<&str>) -> Vec<Process> {
-    let mut found = marker.map_or_else(Vec::new, |marker| procs::marked(all, marker));
-    let pids = group.members();
-    found.extend(all.iter().filter(|process| pids.contains(&process.pid)));
-    found
 }
 
 /// A task's result, when there is a task; it is taken away.

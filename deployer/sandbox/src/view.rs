@@ -11,6 +11,9 @@ pub(crate) const INSIDE_ID: u32 = 1000;
 /// The host name inside.
 pub(crate) const HOSTNAME: &str = "sandbox";
 
+/// Where the system keeps the programs that make sandboxes: not wherever the platform's own `PATH` may point.
+pub(crate) const PROGRAMS: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/run/current-system/sw/bin";
+
 /// The longest of the host's small settings files that we pass on, in bytes.
 const SMALL_FILE: u64 = 64 << 10;
 

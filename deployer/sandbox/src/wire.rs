@@ -20,6 +20,9 @@ pub(crate) const TERMINATE: u8 = b'T';
 /// Platform to helper: the network is ready, go on.
 pub(crate) const GO: u8 = b'G';
 
+/// Platform to helper: there is no network; why not follows, to the end of the line.
+pub(crate) const NO_NETWORK: char = 'N';
+
 /// Everything that the stages need to know. Read by `outer`, and again by `init`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
@@ -48,7 +51,8 @@ pub(crate) struct Plan {
 /// The limits that the kernel keeps for each process or user.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Rlimits {
-    pub processes: u64,
+    /// Nothing where a control group keeps this limit.
+    pub processes: Option<u64>,
     pub file_size: u64,
     pub open_files: u64,
 }
@@ -71,11 +75,23 @@ pub(crate) struct Last {
     pub cwd: PathBuf,
     pub env: Vec<(String, String)>,
     pub rlimits: Rlimits,
-    /// The paths to allow with landlock, when landlock is wanted.
-    pub landlock: Option<Paths>,
+    pub landlock: Landlock,
 }
 
-/// What landlock allows.
+/// What landlock is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Landlock {
+    Nothing,
+    /// Add to namespaces what they do not cover, such as the abstract sockets of a shared network. Left out where the
+    /// kernel cannot.
+    Scope,
+    /// Also allow no path but these. Left out where the kernel cannot.
+    Paths(Paths),
+    /// The same, and without it the command must not start.
+    PathsOrNothing(Paths),
+}
+
+/// The paths that a command may use.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Paths {
     pub read: Vec<PathBuf>,

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use common::deployment::Kind;
 use serde_json::Value;
 
 use super::server::chosen_start;
 use super::{Found, Framework, Look};
 use crate::evidence::relaxed_json;
 use crate::manifest::json;
-use crate::plan::Kind;
 use crate::refusal::Refusal;
 use crate::script::Command;
 use crate::tree::{inside, show};
@@ -25,7 +25,10 @@ struct App {
 }
 
 pub(super) fn recognise(look: &Look<'_>) -> Result<Option<Found>, Refusal> {
-    if !look.app.has("@angular/core") || !look.app.has_any(&["@angular/cli", "@angular-devkit/build-angular", "@angular/build"]) && !look.has_file("angular.json") {
+    if !look.app.has("@angular/core")
+        || !look.app.has_any(&["@angular/cli", "@angular-devkit/build-angular", "@angular/build"])
+            && !look.has_file("angular.json")
+    {
         return Ok(None);
     }
     let path = look.app_dir.join("angular.json");

@@ -15,7 +15,12 @@ pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
     if app.has("@vue/cli-service") {
         let config = path_value(&look.config("vue.config"), "outputDir");
         let flag = look.builder("vue-cli-service").and_then(|command| command.option(&["--dest"]));
-        return Some(look.site(Framework::VueCli, "vue-cli-service build", look.outputs([flag, config.as_deref()], "dist"), true));
+        return Some(look.site(
+            Framework::VueCli,
+            "vue-cli-service build",
+            look.outputs([flag, config.as_deref()], "dist"),
+            true,
+        ));
     }
     if app.has("@11ty/eleventy") && !look.building.iter().any(|command| command.program == "vite") {
         return Some(eleventy(look));
@@ -45,9 +50,16 @@ fn create_react_app(look: &Look<'_>, notes: &mut Notes) -> Found {
 }
 
 fn eleventy(look: &Look<'_>) -> Found {
-    let config = ["eleventy.config", ".eleventy"].into_iter().map(|stem| look.config(stem)).find(|text| !text.is_empty()).unwrap_or_default();
+    let config = ["eleventy.config", ".eleventy"]
+        .into_iter()
+        .map(|stem| look.config(stem))
+        .find(|text| !text.is_empty())
+        .unwrap_or_default();
     let set = string_value(&config, "output").or_else(|| call(&config, "setOutputDirectory"));
-    let flag = ["eleventy", "@11ty/eleventy"].into_iter().find_map(|name| look.builder(name)).and_then(|command| command.option(&["--output"]));
+    let flag = ["eleventy", "@11ty/eleventy"]
+        .into_iter()
+        .find_map(|name| look.builder(name))
+        .and_then(|command| command.option(&["--output"]));
     look.site(Framework::Eleventy, "eleventy", look.outputs([flag, set.as_deref()], "_site"), false)
 }
 
@@ -61,7 +73,8 @@ fn call(code: &str, name: &str) -> Option<String> {
 
 fn vite(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
     let config = look.config("vite.config");
-    let builds = look.building.iter().any(|command| matches!(command.program.as_str(), "vite" | "vite-ssg" | "vike" | "vinxi"));
+    let builds =
+        look.building.iter().any(|command| matches!(command.program.as_str(), "vite" | "vite-ssg" | "vike" | "vinxi"));
     // A dependency alone (a test runner brings it) does not make a Vite app.
     if !builds && config.is_empty() && !look.has_file("index.html") {
         return None;
@@ -91,7 +104,10 @@ fn vite(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
         .map(str::to_owned)
         .or_else(|| path_value(&config, "root").filter(|root| root != "." && root != "./"))
         .unwrap_or_default();
-    let out = command.and_then(|command| command.option(&["--outDir"])).map(str::to_owned).or_else(|| path_value(&config, "outDir"));
+    let out = command
+        .and_then(|command| command.option(&["--outDir"]))
+        .map(str::to_owned)
+        .or_else(|| path_value(&config, "outDir"));
     // outDir counts from the root; `path.resolve(__dirname, …)` from the app, so both are tried.
     let under_root = |folder: &str| {
         let path = Path::new(&root).join(folder);

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use common::deployment::Kind;
+
 use super::server::{chosen_start, entry_file, framework, port_note, procfile};
-use super::{Found, Framework, Look, plain};
-use crate::plan::{Kind, Notes, quote};
+use super::{Found, Framework, Look, unbuilt};
+use crate::plan::{Notes, quote};
 use crate::tree::{Tree, inside};
 
 /// Where build scripts usually write.
-const BUILD_FOLDERS: [&str; 5] = ["dist", "build", "out", "_site", "public"];
+pub(crate) const BUILD_FOLDERS: [&str; 5] = ["dist", "build", "out", "_site", "public"];
 /// Where an unbuilt site may lie when it is not at the top.
-pub(crate) const SITE_FOLDERS: [&str; 8] = ["public", "dist", "build", "out", "_site", "docs", "www", "src"];
+const SITE_FOLDERS: [&str; 8] = ["public", "dist", "build", "out", "_site", "docs", "www", "src"];
 
 pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
     let build = look.build_script.map(|name| look.tool.run_script(name));
@@ -23,7 +25,9 @@ pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
         // No start script, but a server package and a file that must be it.
         let site = html_folder(look.tree, look.app_dir).is_some();
         let asked = look.kind == Some(Kind::Node);
-        if let Some(framework) = framework(look).or(asked.then_some(Framework::NodeJs)).filter(|_| asked || !site || look.build_script.is_none())
+        if let Some(framework) = framework(look)
+            .or(asked.then_some(Framework::NodeJs))
+            .filter(|_| asked || !site || look.build_script.is_none())
             && let Some(entry) = entry_file(look.tree, look.app_dir, look.app.text("main"))
         {
             notes.warn(format!("There is no start script; starting with `node {entry}`. Add one to package.json."));
@@ -37,14 +41,14 @@ pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
         return Some(built(look));
     }
     let folder = html_folder(look.tree, look.app_dir)?;
-    if folder != Path::new(".") {
-        notes.info(format!("There is nothing to build; serving the folder {}.", folder.display()));
-    }
-    let uses_modules = look.tree.hint(&look.app_dir.join(&folder).join("index.html")).is_some_and(|html| html.contains("node_modules/"));
+    let uses_modules = look
+        .tree
+        .hint(&look.app_dir.join(&folder).join("index.html"))
+        .is_some_and(|html| html.contains("node_modules/"));
     if uses_modules {
         notes.warn("index.html refers to files in node_modules, which are not published. Bundle them with a build script, or load them from elsewhere.");
     }
-    Some(plain(folder))
+    Some(unbuilt(folder))
 }
 
 fn built(look: &Look<'_>) -> Found {
@@ -54,7 +58,8 @@ fn built(look: &Look<'_>) -> Found {
         let flag = command.option(&["--output-path", "--outdir", "--out-dir", "--dist-dir", "--outDir", "--output"]);
         output.extend(flag.and_then(inside).filter(|path| !path.as_os_str().is_empty()));
         // `cd client && npm run build`, `npm run build --prefix client`
-        let folder = if command.program == "cd" { command.words().next() } else { command.option(&["--prefix", "--cwd", "-C"]) };
+        let folder =
+            if command.program == "cd" { command.words().next() } else { command.option(&["--prefix", "--cwd", "-C"]) };
         if let Some(folder) = folder.and_then(inside).filter(|path| !path.as_os_str().is_empty()) {
             output.extend(["dist", "build", "out"].map(|name| folder.join(name)));
         }

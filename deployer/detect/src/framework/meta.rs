@@ -1,10 +1,12 @@
 //! Frameworks that can render on a server or into files: Next, SvelteKit, Astro, Nuxt, React Router;
 //! and site generators: Gatsby, Docusaurus, VitePress.
 
+use common::deployment::Kind;
+
 use super::server::{chosen_start, runs_server};
-use super::{Found, Framework, Look};
+use super::{Found, Framework, Look, sveltekit};
 use crate::evidence::{is_set, path_value, string_value, word_value};
-use crate::plan::{Kind, Notes};
+use crate::plan::Notes;
 use crate::refusal::Refusal;
 
 pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Result<Option<Found>, Refusal> {
@@ -13,7 +15,7 @@ pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Result<Option<Fou
         return next(look, notes).map(Some);
     }
     if app.has("@sveltejs/kit") {
-        return sveltekit(look, notes).map(Some);
+        return sveltekit::recognise(look, notes).map(Some);
     }
     // Integrations depend on astro as well; an app runs it.
     if app.has("astro") {
@@ -48,13 +50,23 @@ fn next(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
     let script = look.app.scripts.iter().find(|(_, line)| command(line)).map(|(name, _)| name.clone());
     let old = look.major("next").is_some_and(|major| major < 14);
     let exports = string_value(&config, "output").as_deref() == Some("export");
-    let by_script = old && !by_command && script.is_some() && look.kind != Some(Kind::Node) && look.app.script("start").is_none_or(|line| line.contains("next"));
+    let by_script = old
+        && !by_command
+        && script.is_some()
+        && look.kind != Some(Kind::Node)
+        && look.app.script("start").is_none_or(|line| line.contains("next"));
     if look.kind != Some(Kind::Node) && (exports || by_command || by_script) {
-        let folder = look.building.iter().find(|command| command.is("next", "export")).and_then(|command| command.option(&["-o", "--outdir"]));
+        let folder = look
+            .building
+            .iter()
+            .find(|command| command.is("next", "export"))
+            .and_then(|command| command.option(&["-o", "--outdir"]));
         // With `output: 'export'` the export goes where distDir says.
         let dist = exports.then(|| path_value(&config, "distDir")).flatten();
-        let mut found = look.site(Framework::NextExport, "next build", look.outputs([folder, dist.as_deref()], "out"), false);
-        if by_script && !exports
+        let mut found =
+            look.site(Framework::NextExport, "next build", look.outputs([folder, dist.as_deref()], "out"), false);
+        if by_script
+            && !exports
             && let (Some(script), Some(build)) = (script, found.build.as_mut())
             && look.build_script != Some(script.as_str())
         {
@@ -70,7 +82,9 @@ fn next(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
     }
     let own = look.starting.iter().find(|command| command.program == "next");
     let start = match own {
-        Some(command) if command.first() == "start" && command.option(&["-p", "--port"]).is_none() => look.tool.run_script("start"),
+        Some(command) if command.first() == "start" && command.option(&["-p", "--port"]).is_none() => {
+            look.tool.run_script("start")
+        }
         Some(command) => {
             if command.first() == "start" {
                 notes.info("The start script names a port; starting with `next start` so that PORT counts.");
@@ -85,53 +99,12 @@ fn next(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
     Ok(look.server(Framework::Next, Some(look.build("next build")), start))
 }
 
-fn sveltekit(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
-    let config = format!("{}\n{}", look.config("svelte.config"), look.config("vite.config"));
-    let known = ["static", "node", "auto", "vercel", "netlify", "cloudflare", "cloudflare-workers"];
-    let imported = |name: &&&str| {
-        let package = format!("@sveltejs/adapter-{name}");
-        ["'", "\"", "`"].iter().any(|quote| config.contains(&format!("{package}{quote}")))
-    };
-    let adapter = known
-        .iter()
-        .find(imported)
-        .or_else(|| known.iter().find(|name| look.app.has(&format!("@sveltejs/adapter-{name}"))))
-        .copied();
-    let folder = |key: &str| string_value(&config, key);
-    match adapter {
-        Some("static") => {
-            let fallback = string_value(&config, "fallback");
-            if let Some(other) = fallback.as_deref().filter(|name| !matches!(*name, "index.html" | "404.html")) {
-                notes.warn(format!(
-                    "adapter-static writes its fallback page as {other}, which is not served for unknown paths; set `fallback` to 'index.html' or '404.html'."
-                ));
-            }
-            let single_page = fallback.as_deref() == Some("index.html");
-            let output = look.outputs([folder("pages").as_deref()], "build");
-            Ok(look.site(Framework::SvelteKit, "vite build", output, single_page))
-        }
-        Some("node") => {
-            if look.kind == Some(Kind::Static) {
-                return Err(Refusal::BuildsServer {
-                    framework: "SvelteKit".to_owned(),
-                    advice: "replace @sveltejs/adapter-node by @sveltejs/adapter-static, or deploy it as type \"node\"".to_owned(),
-                });
-            }
-            let out = folder("out").unwrap_or_else(|| "build".to_owned());
-            let start = chosen_start(look).unwrap_or_else(|| format!("node {}", crate::plan::quote(&out)));
-            Ok(look.server(Framework::SvelteKitServer, Some(look.build("vite build")), start))
-        }
-        Some(other) => Err(Refusal::SvelteKitAdapter { adapter: format!("@sveltejs/adapter-{other}") }),
-        None => Err(Refusal::SvelteKitAdapter { adapter: "an adapter that is not known here".to_owned() }),
-    }
-}
-
 fn astro(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
     let config = look.config("astro.config");
     let folder = path_value(&config, "outDir");
     let rendered = matches!(string_value(&config, "output").as_deref(), Some("server" | "hybrid"));
     let node = config.contains("@astrojs/node") && is_set(&config, "adapter");
-    if !rendered && !node || look.kind == Some(Kind::Static) && !rendered {
+    if !rendered && (!node || look.kind == Some(Kind::Static)) {
         let out = look.outputs([folder.as_deref()], "dist");
         // With an adapter, the files for the browser lie one folder deeper.
         let output = if node { out.iter().map(|path| path.join("client")).chain(out.clone()).collect() } else { out };
@@ -140,7 +113,8 @@ fn astro(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
     if look.kind == Some(Kind::Static) {
         return Err(Refusal::BuildsServer {
             framework: "Astro".to_owned(),
-            advice: "remove `output: 'server'` from astro.config for a static site, or deploy it as type \"node\"".to_owned(),
+            advice: "remove `output: 'server'` from astro.config for a static site, or deploy it as type \"node\""
+                .to_owned(),
         });
     }
     if !node {
@@ -148,7 +122,9 @@ fn astro(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
     }
     let own = chosen_start(look);
     if own.is_none() && string_value(&config, "mode").as_deref() == Some("middleware") {
-        return Err(Refusal::AstroAdapter { problem: "its Node adapter is in mode \"middleware\", which cannot be started by itself".to_owned() });
+        return Err(Refusal::AstroAdapter {
+            problem: "its Node adapter is in mode \"middleware\", which cannot be started by itself".to_owned(),
+        });
     }
     let out = folder.and_then(|written| look.folder(&written)).unwrap_or_else(|| "dist".into());
     let entry = out.join("server/entry.mjs");
@@ -161,7 +137,8 @@ fn astro(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
 fn nuxt(look: &Look<'_>) -> Found {
     let old = look.major("nuxt").is_some_and(|major| major < 3);
     let generates = look.building.iter().any(|command| {
-        command.first() == "generate" || command.is("nuxt", "build") && command.args.iter().any(|arg| arg == "--prerender")
+        command.first() == "generate"
+            || command.is("nuxt", "build") && command.args.iter().any(|arg| arg == "--prerender")
     });
     if look.kind != Some(Kind::Node) && (generates || look.kind == Some(Kind::Static)) {
         let output = if old { look.outputs([], "dist") } else { look.outputs([Some(".output/public")], "dist") };
@@ -189,12 +166,18 @@ fn react_router(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
     let root = path_value(&config, "buildDirectory").unwrap_or_else(|| "build".to_owned());
     if word_value(&config, "ssr", "false") && look.kind != Some(Kind::Node) {
         let client = format!("{root}/client");
-        return Ok(look.site(Framework::ReactRouter, program, look.outputs([Some(client.as_str())], "build/client"), true));
+        return Ok(look.site(
+            Framework::ReactRouter,
+            program,
+            look.outputs([Some(client.as_str())], "build/client"),
+            true,
+        ));
     }
     if look.kind == Some(Kind::Static) {
         return Err(Refusal::BuildsServer {
             framework: "React Router".to_owned(),
-            advice: "set `ssr: false` in react-router.config for a static site, or deploy it as type \"node\"".to_owned(),
+            advice: "set `ssr: false` in react-router.config for a static site, or deploy it as type \"node\""
+                .to_owned(),
         });
     }
     let serve = if remix { "remix-serve" } else { "react-router-serve" };
@@ -206,7 +189,9 @@ fn react_router(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
 }
 
 fn vitepress(look: &Look<'_>) -> Option<Found> {
-    let script = ["build", "docs:build", "build:docs"].into_iter().find(|name| look.app.script(name).is_some_and(|line| line.contains("vitepress")));
+    let script = ["build", "docs:build", "build:docs"]
+        .into_iter()
+        .find(|name| look.app.script(name).is_some_and(|line| line.contains("vitepress")));
     let line = script.and_then(|name| look.app.script(name));
     let folder = match line {
         Some(line) => crate::script::commands(line, &look.app.scripts)
@@ -219,10 +204,17 @@ fn vitepress(look: &Look<'_>) -> Option<Found> {
         None => return None,
     };
     let dist = if folder.is_empty() { ".vitepress/dist".to_owned() } else { format!("{folder}/.vitepress/dist") };
-    let mut found = look.site(Framework::VitePress, "vitepress build", look.outputs([Some(dist.as_str())], ".vitepress/dist"), false);
+    let mut found = look.site(
+        Framework::VitePress,
+        "vitepress build",
+        look.outputs([Some(dist.as_str())], ".vitepress/dist"),
+        false,
+    );
     found.build = Some(match script {
         Some(name) => look.tool.run_script(name),
-        None => look.tool.run_program(format!("vitepress build {}", crate::plan::quote(&folder)).trim_end_matches(" ''")),
+        None => {
+            look.tool.run_program(format!("vitepress build {}", crate::plan::quote(&folder)).trim_end_matches(" ''"))
+        }
     });
     Some(found)
 }

@@ -26,16 +26,8 @@ const SERVERS: [(&str, Framework); 16] = [
     ("@apollo/server", Framework::NodeJs),
 ];
 /// Files that usually are a server's entry.
-const ENTRIES: [&str; 8] = [
-    "server.js",
-    "server.mjs",
-    "app.js",
-    "index.js",
-    "index.mjs",
-    "main.js",
-    "src/server.js",
-    "src/index.js",
-];
+const ENTRIES: [&str; 8] =
+    ["server.js", "server.mjs", "app.js", "index.js", "index.mjs", "main.js", "src/server.js", "src/index.js"];
 /// Scripts that start for production, tried before `start` when that one watches files.
 const PRODUCTION: [&str; 4] = ["start:prod", "start:production", "prod", "serve:prod"];
 
@@ -54,9 +46,11 @@ fn role(command: &Command) -> Role {
     let has = |words: &[&str]| command.args.iter().any(|arg| words.contains(&arg.as_str()));
     let develops = |yes: bool| if yes { Role::Develop } else { Role::Build };
     match command.program.as_str() {
-        "vite" | "parcel" | "snowpack" | "rsbuild" | "farm" | "wmr" | "preact" | "poi" | "umi" => develops(sub != "build"),
-        "react-scripts" | "craco" | "react-app-rewired" | "vue-cli-service" | "ng" | "gatsby" | "docusaurus" | "astro"
-        | "vitepress" | "vuepress" | "nuxt" | "next" | "hexo" | "storybook" => {
+        "vite" | "parcel" | "snowpack" | "rsbuild" | "farm" | "wmr" | "preact" | "poi" | "umi" => {
+            develops(sub != "build")
+        }
+        "react-scripts" | "craco" | "react-app-rewired" | "vue-cli-service" | "ng" | "gatsby" | "docusaurus"
+        | "astro" | "vitepress" | "vuepress" | "nuxt" | "next" | "hexo" | "storybook" => {
             develops(!matches!(sub, "build" | "generate" | "export"))
         }
         "webpack" | "webpack-cli" | "rspack" => develops(has(&["serve", "s", "--watch", "-w"])),
@@ -68,26 +62,29 @@ fn role(command: &Command) -> Role {
         | "sirv-cli" | "static-server" | "start-storybook" | "docsify" | "python" | "python3" | "open" | "expo"
         | "electron" | "five-server" | "servor" => Role::Develop,
         "tsc" | "babel" | "swc" | "tsup" | "echo" | "rm" | "rimraf" | "mkdir" | "cp" | "cpx" | "copyfiles" | "cd"
-        | "gulp" | "grunt" | "prisma" | "eslint" | "jest" | "vitest" | "nest" if sub != "start" => Role::Build,
+        | "gulp" | "grunt" | "prisma" | "eslint" | "jest" | "vitest" | "nest"
+            if sub != "start" =>
+        {
+            Role::Build
+        }
         "npm" | "pnpm" | "yarn" | "bun" if matches!(sub, "" | "install" | "i" | "ci") => Role::Build,
         _ => Role::Run,
     }
 }
 
 /// Do these commands end in a server of the project's own?
-pub(super) fn runs_server(commands: &[Command]) -> bool {
+pub(crate) fn runs_server(commands: &[Command]) -> bool {
     let roles: Vec<Role> = commands.iter().map(role).collect();
     roles.contains(&Role::Run) && !roles.contains(&Role::Develop)
 }
 
 /// The start command by package.json's scripts, when one runs a server.
-pub(super) fn chosen_start(look: &Look<'_>) -> Option<String> {
-    let watches = |command: &Command| {
-        matches!(command.program.as_str(), "nodemon" | "ts-node-dev" | "tsx" | "ts-node" | "nest")
-    };
-    let production = PRODUCTION.into_iter().find(|name| {
-        look.app.script(name).is_some_and(|line| runs_server(&commands(line, &look.app.scripts)))
-    });
+pub(crate) fn chosen_start(look: &Look<'_>) -> Option<String> {
+    let watches =
+        |command: &Command| matches!(command.program.as_str(), "nodemon" | "ts-node-dev" | "tsx" | "ts-node" | "nest");
+    let production = PRODUCTION
+        .into_iter()
+        .find(|name| look.app.script(name).is_some_and(|line| runs_server(&commands(line, &look.app.scripts))));
     let name = match production {
         Some(name) if look.starting.is_empty() || look.starting.iter().any(watches) => name,
         _ if runs_server(&look.starting) => "start",
@@ -99,12 +96,21 @@ pub(super) fn chosen_start(look: &Look<'_>) -> Option<String> {
 /// Runs a script directly where that comes to the same: one process less, and signals arrive.
 fn start_script(look: &Look<'_>, name: &str) -> String {
     let line = look.app.script(name).unwrap_or_default();
-    let simple = line.starts_with("node ")
-        && line.chars().all(|c| c.is_ascii_alphanumeric() || " ./_-=:@".contains(c))
+    let simple = line.chars().all(|c| c.is_ascii_alphanumeric() || " ./_-=:@".contains(c))
         && look.app.script(&format!("pre{name}")).is_none()
         && look.app.script(&format!("post{name}")).is_none();
     // Yarn's plug'n'play needs Yarn's own loader.
-    if simple && look.tool != Tool::YarnBerry { line.to_owned() } else { look.tool.run_script(name) }
+    if !simple || look.tool == Tool::YarnBerry {
+        return look.tool.run_script(name);
+    }
+    if line.starts_with("node ") {
+        return line.to_owned();
+    }
+    // nodemon waits for a change of the files after a crash, so the crash would never be noticed.
+    match line.strip_prefix("nodemon ").map(str::trim) {
+        Some(file) if !file.starts_with('-') && !file.contains(' ') && !file.ends_with(".ts") => format!("node {file}"),
+        _ => look.tool.run_script(name),
+    }
 }
 
 pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
@@ -129,15 +135,22 @@ pub(super) fn framework(look: &Look<'_>) -> Option<Framework> {
 }
 
 pub(super) fn port_note(look: &Look<'_>, notes: &mut Notes) {
-    if let Some(port) = look.starting.iter().find_map(|command| command.env("PORT").or_else(|| command.option(&["--port"]))) {
-        notes.warn(format!("The start script sets the port to {port}; the app must listen on the port that the variable PORT names."));
+    if let Some(port) =
+        look.starting.iter().find_map(|command| command.env("PORT").or_else(|| command.option(&["--port"])))
+    {
+        notes.warn(format!(
+            "The start script sets the port to {port}; the app must listen on the port that the variable PORT names."
+        ));
     }
 }
 
 /// The `web` process of a Procfile.
 pub(crate) fn procfile(tree: &Tree, dir: &Path) -> Option<String> {
     let text = tree.hint(&dir.join("Procfile"))?;
-    text.lines().find_map(|line| line.strip_prefix("web:")).map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
+    text.lines()
+        .find_map(|line| line.strip_prefix("web:"))
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty())
 }
 
 /// The file that package.json's `main` names, or one with a usual name.

@@ -42,10 +42,8 @@ struct Old {
 
 pub(super) fn parse(text: &str, importer: &str, app: &Manifest) -> Option<Facts> {
     let file: File = serde_json::from_str(text).ok()?;
-    let mut facts = Facts {
-        format: file.lockfile_version.as_u64().map(|version| version.to_string()),
-        ..Facts::default()
-    };
+    let mut facts =
+        Facts { format: file.lockfile_version.as_u64().map(|version| version.to_string()), ..Facts::default() };
     if let Some(packages) = &file.packages {
         let mut specifiers = std::collections::BTreeMap::new();
         // A lock file without the workspace's entry knows nothing of its dependencies.
@@ -55,7 +53,8 @@ pub(super) fn parse(text: &str, importer: &str, app: &Manifest) -> Option<Facts>
             }
         }
         for name in app.dependencies.keys() {
-            let nested = if importer.is_empty() { None } else { packages.get(&format!("{importer}/node_modules/{name}")) };
+            let nested =
+                if importer.is_empty() { None } else { packages.get(&format!("{importer}/node_modules/{name}")) };
             let Some(entry) = nested.or_else(|| packages.get(&format!("node_modules/{name}"))) else { continue };
             facts.versions.extend(entry.version.clone().map(|version| (name.clone(), version)));
             let engine = entry.engines.as_ref().and_then(|engines| engines.get("node")).and_then(Value::as_str);

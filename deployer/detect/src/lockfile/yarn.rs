@@ -6,8 +6,10 @@ use super::{Facts, is_local, unquote};
 use crate::manifest::Manifest;
 
 pub(super) fn parse(text: &str, app: &Manifest) -> Option<Facts> {
-    let mut facts = Facts { berry: text.contains("\n__metadata:") || text.starts_with("__metadata:"), ..Facts::default() };
-    if !facts.berry && !text.contains("yarn lockfile v1") && !text.trim().is_empty() && !text.contains("\n  resolved ") {
+    let mut facts =
+        Facts { berry: text.contains("\n__metadata:") || text.starts_with("__metadata:"), ..Facts::default() };
+    if !facts.berry && !text.contains("yarn lockfile v1") && !text.trim().is_empty() && !text.contains("\n  resolved ")
+    {
         return None;
     }
     if text.contains("\n<<<<<<<") {
@@ -33,10 +35,7 @@ pub(super) fn parse(text: &str, app: &Manifest) -> Option<Facts> {
                 .collect();
             continue;
         }
-        let Some(version) = line
-            .strip_prefix("  version ")
-            .or_else(|| line.strip_prefix("  version: "))
-        else {
+        let Some(version) = line.strip_prefix("  version ").or_else(|| line.strip_prefix("  version: ")) else {
             continue;
         };
         if in_metadata {

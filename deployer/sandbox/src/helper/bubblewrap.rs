@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::FdFlags;
 
 use super::{Doing, Problem, SELF, VERB};
-use crate::view::{HOSTNAME, INSIDE_ID, Item, items};
+use crate::view::{HOSTNAME, INSIDE_ID, Item, PROGRAMS, items};
 use crate::wire::Plan;
 
 /// Replaces this process by bubblewrap, which starts the `init` stage inside. Returns only if that fails.
@@ -21,8 +21,7 @@ use crate::wire::Plan;
 pub(super) fn run(plan: &Plan, control: File) -> Result<ExitCode, Problem> {
     drop(control);
     let mut bwrap = Command::new("bwrap");
-    // Looked for where the system keeps programs, not wherever the platform's PATH may point.
-    bwrap.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/run/current-system/sw/bin");
+    bwrap.env_clear().env("PATH", PROGRAMS);
     bwrap.args(["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]);
     bwrap.args(["--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"]);
     bwrap.args(["--uid", &INSIDE_ID.to_string(), "--gid", &INSIDE_ID.to_string(), "--hostname", HOSTNAME]);

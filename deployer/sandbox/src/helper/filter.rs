@@ -68,6 +68,13 @@ const FORBIDDEN: &[i64] = &[
 const UNKNOWN: &[i64] =
     &[libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
 
+/// The only kinds of sockets that can be made: local ones, the internet's, and the one that programs list the network's
+/// interfaces with. Others reach past a network of one's own, as to the hypervisor, or into little-used kernel code.
+const SOCKETS: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
+/// The process number -1, in 32 bits.
+const EVERYBODY: u64 = 0xffff_ffff;
+
 /// The namespaces that `clone` can make.
 const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
@@ -90,17 +97,27 @@ fn programs() -> seccompiler::Result<[BpfProgram; 2]> {
     let mut forbidden: BTreeMap<i64, Vec<SeccompRule>> = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
     for flag in (0..32).map(|bit| 1_i32.wrapping_shl(bit)).filter(|flag| NAMESPACES & flag != 0) {
         let flag = u64::from(flag.unsigned_abs());
-        forbidden.entry(libc::SYS_clone).or_default().push(rule(0, SeccompCmpOp::MaskedEq(flag), flag)?);
+        let makes_one = condition(0, SeccompCmpOp::MaskedEq(flag), flag)?;
+        forbidden.entry(libc::SYS_clone).or_default().push(rule(vec![makes_one])?);
     }
+    let other = |kind: &i32| condition(0, SeccompCmpOp::Ne, u64::from(kind.unsigned_abs()));
+    let none_of_them = SOCKETS.iter().map(other).collect::<Result<_, _>>()?;
+    forbidden.insert(libc::SYS_socket, vec![rule(none_of_them)?]);
+    // Signals to everybody: without a process namespace, and with one user for all, that is the platform too.
+    forbidden.insert(libc::SYS_kill, vec![rule(vec![condition(0, SeccompCmpOp::Eq, EVERYBODY)?])?]);
     // Typing into the terminal of whoever started the platform.
-    forbidden.insert(libc::SYS_ioctl, vec![rule(1, SeccompCmpOp::Eq, libc::TIOCSTI)?]);
+    forbidden.insert(libc::SYS_ioctl, vec![rule(vec![condition(1, SeccompCmpOp::Eq, libc::TIOCSTI)?])?]);
     let unknown = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
     Ok([compile(forbidden, libc::EPERM)?, compile(unknown, libc::ENOSYS)?])
 }
 
-fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> seccompiler::Result<SeccompRule> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value);
-    Ok(SeccompRule::new(vec![condition.map_err(seccompiler::Error::Backend)?]).map_err(seccompiler::Error::Backend)?)
+/// Matches a call when all of the conditions hold.
+fn rule(conditions: Vec<SeccompCondition>) -> seccompiler::Result<SeccompRule> {
+    SeccompRule::new(conditions).map_err(seccompiler::Error::Backend)
+}
+
+fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> seccompiler::Result<SeccompCondition> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(seccompiler::Error::Backend)
 }
 
 fn compile(calls: BTreeMap<i64, Vec<SeccompRule>>, refuse_with: i32) -> seccompiler::Result<BpfProgram> {

@@ -16,7 +16,7 @@ use super::{Doing, Problem, SELF, VERB, control, namespaces, outer, report};
 use crate::Level;
 use crate::procs::{self, Process};
 use crate::view::{DEVICES, readable};
-use crate::wire::{Last, Paths, Plan, Report, TERMINATE};
+use crate::wire::{Landlock, Last, Paths, Plan, Report, TERMINATE};
 
 /// How long processes that were killed get to vanish: they may be in the middle of a slow write. Whatever is left
 /// then, the platform looks for.
@@ -75,8 +75,10 @@ fn run(mut control: File, staged: bool) -> Result<ExitCode, Problem> {
 fn start(plan: Plan) -> Result<Pid, Problem> {
     let what = || "start the command".to_owned();
     let landlock = match plan.level {
-        Level::Bubblewrap | Level::None => None,
-        Level::Namespaces | Level::Landlock => Some(allowed(&plan)),
+        Level::Bubblewrap => Landlock::Scope,
+        Level::Namespaces => Landlock::Paths(allowed(&plan)),
+        Level::Landlock => Landlock::PathsOrNothing(allowed(&plan)),
+        Level::None => Landlock::Nothing,
     };
     let last = Last { argv: plan.argv, cwd: plan.cwd, env: plan.env, rlimits: plan.rlimits, landlock };
     let last = last.encode().doing(what)?;

@@ -1,8 +1,8 @@
 //! The first stage, still on the host and perhaps still root.
 
-use std::fs;
-use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,6 +20,9 @@ use crate::wire::{GO, Plan, Report};
 /// Size of the file system that holds nothing but mount points.
 const MOUNT_POINTS: &std::ffi::CStr = c"mode=755,size=1m,nr_inodes=10000";
 
+/// The longest reason for a missing network that is read, in bytes: a line of an error message.
+const REASON_BYTES: u64 = 1024;
+
 pub(super) fn run() -> Result<ExitCode, Problem> {
     let mut control = control()?;
     let mut plan = Plan::read(&mut control).doing(|| "read the plan".into())?;
@@ -32,28 +35,34 @@ pub(super) fn run() -> Result<ExitCode, Problem> {
         for root in writable.chain(&plan.private_tmp) {
             give(root, uid, gid)?;
         }
+        for output in [std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
+            // For those that open `/dev/stdout`; a pipe belongs to whoever made it.
+            let (user, group) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+            rustix::fs::fchown(output, Some(user), Some(group)).doing(|| "hand over the output".into())?;
+        }
         // The unprivileged user may not be able to reach the mounts, which can lie below a private folder.
         staged = plan.level.remaps() && stage(&mut plan);
-        setgroups(&[]).doing(|| "give up root's groups".into())?;
-        setgid(Gid::from_raw(gid)).doing(|| format!("become group {gid}"))?;
-        setuid(Uid::from_raw(uid)).doing(|| format!("become user {uid}"))?;
+        become_user(uid, gid)?;
         // The change of user has made our own files in /proc root's, and one of them is to be written.
         set_dumpable_behavior(DumpableBehavior::Dumpable).doing(|| "own the own process".into())?;
     }
     if plan.own_network {
         own_network(&plan)?;
         report(Report::NetworkMade);
-        let mut answer = [0];
-        control.read_exact(&mut answer).doing(|| "wait for the network".into())?;
-        if answer != [GO] {
-            return Err(Problem("the network could not be connected".into()));
-        }
+        wait_for_network(&mut control)?;
     }
     match plan.level {
         Level::Bubblewrap => super::bubblewrap::run(&plan, control),
         Level::Namespaces => super::namespaces::run(&plan, control, staged),
         Level::Landlock | Level::None => super::init::run_first(control),
     }
+}
+
+/// For good: nothing of root's rights is left.
+pub(super) fn become_user(uid: u32, gid: u32) -> Result<(), Problem> {
+    setgroups(&[]).doing(|| "give up root's groups".into())?;
+    setgid(Gid::from_raw(gid)).doing(|| format!("become group {gid}"))?;
+    setuid(Uid::from_raw(uid)).doing(|| format!("become user {uid}"))
 }
 
 /// Gives everything below `root` to the unprivileged user, without following links. A file with several names that
@@ -123,6 +132,17 @@ pub(crate) fn root_below(staging: &Path) -> std::path::PathBuf {
 
 fn staged_path(staging: &Path, index: usize) -> std::path::PathBuf {
     staging.join(format!("mount-{index}"))
+}
+
+fn wait_for_network(control: &mut File) -> Result<(), Problem> {
+    let mut answer = [0];
+    control.read_exact(&mut answer).doing(|| "wait for the network".into())?;
+    if answer == [GO] {
+        return Ok(());
+    }
+    let mut reason = String::new();
+    let _ = BufReader::new(control).take(REASON_BYTES).read_line(&mut reason);
+    Err(Problem(format!("cannot connect the network: {}", reason.trim_end())))
 }
 
 /// A network namespace, with a user namespace that owns it, so that the platform can connect it without being root.

@@ -1,0 +1,190 @@
+//! The platform's settings: one typed tree with a default for everything. A file comes before the defaults, the
+//! environment before the file, and flags before the environment.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
+use serde::{Deserialize, Serialize};
+
+mod bytes;
+mod help;
+mod layers;
+mod parts;
+
+pub use bytes::Bytes;
+pub use help::print;
+
+/// The whole tree. Each field is described in [`help`], where `astrocloud config` takes it from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub base_domain: String,
+    pub listen: Listen,
+    pub builds: Builds,
+    pub sources: Sources,
+    pub sites: Sites,
+    pub apps: Apps,
+    pub edge: Edge,
+    pub sandbox: Sandbox,
+    pub log: Log,
+}
+
+/// Where the platform listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Listen {
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+    pub api: SocketAddr,
+}
+
+/// What builds may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Builds {
+    pub concurrency: NonZeroUsize,
+    #[serde(with = "span")]
+    pub wall: Duration,
+    pub memory: Bytes,
+    pub processes: u32,
+    pub file_size: Bytes,
+    pub disk: Bytes,
+    pub open_files: u64,
+    pub output_lines: u64,
+    pub output_bytes: Bytes,
+    pub downloads: Bytes,
+}
+
+/// What may be uploaded and fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Sources {
+    pub upload: Bytes,
+    pub entries: u64,
+    pub bytes: Bytes,
+    pub file_bytes: Bytes,
+    #[serde(with = "span")]
+    pub wall: Duration,
+}
+
+/// What a static site may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Sites {
+    pub files: usize,
+    pub bytes: Bytes,
+    pub file_bytes: Bytes,
+}
+
+/// What an app may use, and how patiently it is treated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Apps {
+    pub memory: Bytes,
+    pub processes: u32,
+    pub open_files: u64,
+    pub file_size: Bytes,
+    pub disk: Bytes,
+    pub log_lines_per_second: u32,
+    #[serde(with = "span")]
+    pub start_timeout: Duration,
+    #[serde(with = "span")]
+    pub health_timeout: Duration,
+    #[serde(with = "span")]
+    pub liveness_every: Duration,
+    pub liveness_failures: u32,
+    #[serde(with = "span")]
+    pub drain_delay: Duration,
+    #[serde(with = "span")]
+    pub grace: Duration,
+    #[serde(with = "span")]
+    pub restart_first: Duration,
+    #[serde(with = "span")]
+    pub restart_max: Duration,
+    #[serde(with = "span")]
+    pub restart_reset: Duration,
+}
+
+/// How much the edge holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Edge {
+    pub cache: Bytes,
+    pub max_connections: usize,
+}
+
+/// How builds and apps are shut in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Sandbox {
+    pub forbid: Vec<sandbox::Level>,
+}
+
+/// What the platform logs on stderr.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Log {
+    pub level: Level,
+    pub format: LogFormat,
+    pub access: bool,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Level {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// For whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            base_domain: "localhost".to_owned(),
+            listen: Listen::default(),
+            builds: Builds::default(),
+            sources: Sources::default(),
+            sites: Sites::default(),
+            apps: Apps::default(),
+            edge: Edge::default(),
+            sandbox: Sandbox::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self { http: local(8080), https: local(8443), api: local(8081) }
+    }
+}

@@ -1,0 +1,98 @@
+//! What each setting means, and the settings as an annotated file.
+
+use std::fmt::Write as _;
+
+use super::Settings;
+use super::layers::{leaves, table, variable};
+
+/// Every setting with its meaning.
+const MEANINGS: [(&str, &str); 44] = [
+    ("data_dir", "Folder of all state"),
+    ("base_domain", "Project `shop` is at shop.<base domain>"),
+    ("listen.http", "Where visitors reach sites; port 0 takes a free one"),
+    ("listen.https", "Reserved for TLS: nothing listens there yet"),
+    ("listen.api", "Where the API and the dashboard are"),
+    ("builds.concurrency", "Builds at one time"),
+    ("builds.wall", "Time for install and build together"),
+    ("builds.memory", "Memory of all processes of a build"),
+    ("builds.processes", "Processes and threads of a build"),
+    ("builds.file_size", "Size of any one file that a build makes"),
+    ("builds.disk", "Disk of source, dependencies, caches and output of a build"),
+    ("builds.open_files", "Open files of any one process of a build"),
+    ("builds.output_lines", "Lines that a build may print"),
+    ("builds.output_bytes", "Bytes that a build may print"),
+    ("builds.downloads", "A project's download cache that is kept; a larger one is emptied"),
+    ("sources.upload", "Largest source archive"),
+    ("sources.entries", "Files, folders and links of a source"),
+    ("sources.bytes", "Size of an unpacked source"),
+    ("sources.file_bytes", "Size of any one file of a source"),
+    ("sources.wall", "Time to fetch a source"),
+    ("sites.files", "Files of a site"),
+    ("sites.bytes", "Size of a site, before compression"),
+    ("sites.file_bytes", "Size of any one file of a site"),
+    ("apps.memory", "Memory of all processes of an app"),
+    ("apps.processes", "Processes and threads of an app"),
+    ("apps.open_files", "Open files of any one process of an app"),
+    ("apps.file_size", "Size of any one file that an app makes"),
+    ("apps.disk", "What an app may add on disk"),
+    ("apps.log_lines_per_second", "Lines that an app may log in a second"),
+    ("apps.start_timeout", "From an app's start to its first passed health check"),
+    ("apps.health_timeout", "For one try of a health check"),
+    ("apps.liveness_every", "Between two health checks of a running app"),
+    ("apps.liveness_failures", "Failed health checks in a row after which an app is restarted"),
+    ("apps.drain_delay", "Between traffic moving away and SIGTERM"),
+    ("apps.grace", "Between SIGTERM and SIGKILL"),
+    ("apps.restart_first", "First pause before an app that ended is started again; it doubles"),
+    ("apps.restart_max", "Longest such pause"),
+    ("apps.restart_reset", "Health of this length makes the next pause the first again"),
+    ("edge.cache", "Memory for manifests and files"),
+    ("edge.max_connections", "Visitors' connections at one time"),
+    ("sandbox.forbid", "Levels that must not be used: bubblewrap, namespaces, landlock"),
+    ("log.level", "error, warn, info, debug or trace; libraries log warnings only"),
+    ("log.format", "human or json"),
+    ("log.access", "Log every request of visitors"),
+];
+
+/// The settings as a file that `--config` takes, with meanings and variables.
+///
+/// # Errors
+/// When a setting can't be written as TOML.
+pub fn print(settings: &Settings) -> anyhow::Result<String> {
+    let mut text = String::from("# Settings of `astrocloud up`. Flags win over variables, variables over this file.\n");
+    let mut section = String::new();
+    for (key, value) in leaves(&table(settings)?) {
+        let (parent, name) = key.rsplit_once('.').unwrap_or(("", &key));
+        if parent != section {
+            write!(text, "\n[{parent}]\n")?;
+            parent.clone_into(&mut section);
+        }
+        let meaning = MEANINGS.iter().find(|(known, _)| *known == key).map_or("", |(_, meaning)| meaning);
+        writeln!(text, "# {meaning} ({})\n{name} = {value}", variable(&key))?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_setting_is_described_once() {
+        let mut described: Vec<&str> = MEANINGS.iter().map(|(key, _)| *key).collect();
+        described.sort_unstable();
+        let mut known: Vec<String> =
+            leaves(&table(&Settings::default()).unwrap()).into_iter().map(|(key, _)| key).collect();
+        known.sort();
+        assert_eq!(described, known);
+    }
+
+    #[test]
+    fn what_is_printed_is_a_file_that_sets_the_same() {
+        let settings = Settings { base_domain: "apps.example".to_owned(), ..Settings::default() };
+        let text = print(&settings).unwrap();
+        assert!(text.contains("(ASTROCLOUD_BUILDS_WALL)\nwall = \"20m\""), "{text}");
+        assert!(text.contains("upload = \"500 MiB\""), "{text}");
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
+    }
+}

@@ -1,0 +1,153 @@
+//! `astrocloud up`: the whole platform in one process, on the embedded adapters.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit;
+use crate::output;
+use crate::settings::Settings;
+
+mod banner;
+mod logging;
+mod platform;
+mod ready;
+mod remember;
+mod state;
+mod work;
+
+use platform::Platform;
+use state::State;
+
+const EXAMPLES: &str = "\
+Examples:
+  astrocloud up
+  astrocloud up --data-dir /srv/astrocloud --http 0.0.0.0:80 --base-domain apps.example.com
+  astrocloud up --http 127.0.0.1:0 --api 127.0.0.1:0 --ready-file ready.json
+  astrocloud config > astrocloud.toml; astrocloud up --config astrocloud.toml
+
+Ctrl-C or SIGTERM lets requests end and stops within 10 seconds; a second one stops at once.";
+
+/// How long threads that are stuck in the file system may hold the end of the process.
+const STUCK_THREADS: Duration = Duration::from_millis(300);
+
+/// Flags; each wins over the setting of the same meaning.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Up {
+    /// Folder of all state [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where visitors reach sites; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    http: Option<SocketAddr>,
+    /// Reserved for TLS: nothing listens there yet [default: 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    https: Option<SocketAddr>,
+    /// Where the API and the dashboard are [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    api: Option<SocketAddr>,
+    /// Project `shop` is at shop.DOMAIN [default: localhost]
+    #[arg(long, value_name = "DOMAIN")]
+    base_domain: Option<String>,
+    /// Written, as JSON and at once, when every part answers
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Settings file; `astrocloud config` prints one with every default
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address is an IP and a port, like 127.0.0.1:8080".to_owned())
+}
+
+impl Up {
+    /// The settings that count, and warnings about where they came from.
+    fn settings(&self) -> anyhow::Result<(Settings, Vec<String>)> {
+        let loaded = Settings::load(self.config.as_deref(), std::env::vars())?;
+        let mut settings = loaded.settings;
+        let set = |setting: &mut SocketAddr, flag: Option<SocketAddr>| *setting = flag.unwrap_or(*setting);
+        set(&mut settings.listen.http, self.http);
+        set(&mut settings.listen.https, self.https);
+        set(&mut settings.listen.api, self.api);
+        if let Some(folder) = &self.data_dir {
+            settings.data_dir.clone_from(folder);
+        }
+        if let Some(domain) = &self.base_domain {
+            settings.base_domain.clone_from(domain);
+        }
+        platform::check_base_domain(&settings.base_domain)?;
+        Ok((settings, loaded.warnings))
+    }
+}
+
+/// Runs the platform until a signal ends it.
+pub fn run(up: Up) -> anyhow::Result<u8> {
+    let (settings, warnings) = up.settings()?;
+    logging::start(&settings.log)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(Box::pin(serve(up, settings)));
+    runtime.shutdown_timeout(STUCK_THREADS);
+    code
+}
+
+async fn serve(up: Up, settings: Settings) -> anyhow::Result<u8> {
+    let mut signals = Signals::listen()?;
+    let state = State::open(&settings.data_dir)?;
+    if let Some(file) = &up.ready_file {
+        ready::forget(file)?;
+    }
+    let platform = tokio::select! {
+        platform = Box::pin(Platform::start(&settings, &state)) => platform?,
+        () = signals.next() => return Ok(exit::DONE),
+    };
+    let dashboard = platform.login_link().await?;
+    if let Some(file) = &up.ready_file {
+        ready::write(file, &platform, &dashboard, state.api_token())?;
+    }
+    let remembered = remember::remember(platform.api_url(), state.api_token());
+    banner::show(&settings, &state, &platform, &dashboard, &remembered);
+
+    signals.next().await;
+    output::say("Stopping: requests in flight may end. Interrupt again to stop at once.");
+    tokio::select! {
+        () = platform.drain() => Ok(exit::DONE),
+        () = signals.next() => Ok(exit::INTERRUPTED),
+    }
+}
+
+/// The two ways in which the platform is asked to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Each visitor is an open file, and the usual soft limit of 1024 is for programs of one user.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(error = %e, "the limit of open files can't be raised: few visitors can be served at one time");
+    }
+}

@@ -1,0 +1,193 @@
+//! The parts of the platform, started in the order in which they need one another and ended in the reverse.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use common::blob::ObjectStore;
+use common::bus::Bus;
+use common::bus::file::FileBus;
+use common::queue::Queue;
+use common::queue::memory::MemoryQueue;
+use common::registry::Registry;
+use common::registry::layout::OciLayout;
+use control_plane::ControlPlane;
+use deployer::Deployer;
+use edge::Edge;
+use sandbox::Sandbox;
+use url::{Host, Url};
+
+use super::state::State;
+use super::work;
+use crate::exit::Usage;
+use crate::settings::Settings;
+
+/// Longest wait for the edge to get its first routes, from this very process.
+const FIRST_ROUTES: Duration = Duration::from_secs(10);
+
+// The shutdown, which is to take less than 10 s in all.
+/// For visitors' requests to end; apps still run.
+const EDGE_DRAIN: Duration = Duration::from_secs(4);
+/// For apps to end; builds are given up and begin anew at the next start.
+const DEPLOYER_DRAIN: Duration = Duration::from_secs(3);
+/// For calls of the API to end.
+const CONTROL_PLANE_DRAIN: Duration = Duration::from_millis(1500);
+
+/// The program itself, which becomes the sandbox's helper. Through this link it stays the same program also
+/// when a newer one was put in its place while it runs.
+const SELF: &str = "/proc/self/exe";
+
+/// A running platform.
+pub struct Platform {
+    edge: Edge,
+    deployer: Deployer,
+    plane: ControlPlane,
+    sandbox: Sandbox,
+    http_url: Url,
+}
+
+impl Platform {
+    /// Starts every part; returns when all answer.
+    ///
+    /// # Errors
+    /// When a part can't start.
+    pub async fn start(settings: &Settings, state: &State) -> anyhow::Result<Self> {
+        // Addresses come first: that one is taken is the likeliest mistake, and sites' URLs need the ports.
+        let api = control_plane::listen(settings.listen.api).await?;
+        let visitors =
+            edge::listen(settings.listen.http).context("sites have no address; choose another one with --http")?;
+        let http_url = reachable(visitors.addr)?;
+        let sandbox = Sandbox::detect(PathBuf::from(SELF), options(settings)).await;
+
+        let store: ObjectStore = common::blob::open(&state.objects_url()?)?;
+        let bus: Bus = Arc::new(FileBus::new(state.private("logs")?).context("the folder of logs can't be used")?);
+        let queue: Queue = Arc::new(MemoryQueue::new());
+        let registry: Registry =
+            Arc::new(OciLayout::new(state.private("images")?).context("the folder of images can't be used")?);
+
+        let config = control_plane::Config {
+            database_url: state.database_url()?,
+            api: api.addr,
+            sites_url: sites_url(&settings.base_domain, visitors.addr.port())?,
+            base_domain: settings.base_domain.clone(),
+            master_key: state.master_key().clone(),
+            api_token: state.api_token().clone(),
+            feed_token: state.feed_token(),
+            isolation: sandbox.level().slug().to_owned(),
+            max_upload_bytes: settings.sources.upload.0,
+        };
+        let ports = control_plane::Ports { store: store.clone(), bus: bus.clone(), queue: queue.clone() };
+        let plane = ControlPlane::start(api, config, ports).await?;
+
+        let edge_config = settings.edge(plane.api_url().clone(), state.feed_token(), state.private("edge")?);
+        let edge = Edge::start(visitors, edge_config, store.clone())?;
+
+        let deployer_config = settings.deployer(work::folder(state, &sandbox).await?);
+        let ledger = plane.ledger();
+        let ports = deployer::Ports { store, bus, queue, registry, ledger, sandbox: sandbox.clone() };
+        let deployer = Deployer::start(deployer_config, ports).await?;
+
+        tokio::time::timeout(FIRST_ROUTES, edge.connected())
+            .await
+            .context("the edge did not get its routes from the control plane")?;
+        Ok(Self { edge, deployer, plane, sandbox, http_url })
+    }
+
+    /// Where visitors reach the edge.
+    pub const fn http_url(&self) -> &Url {
+        &self.http_url
+    }
+
+    /// Where the API is.
+    pub const fn api_url(&self) -> &Url {
+        self.plane.api_url()
+    }
+
+    /// How builds and apps are shut in.
+    pub const fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// A link that logs a browser in, once.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn login_link(&self) -> anyhow::Result<Url> {
+        Ok(self.plane.login_link().await?)
+    }
+
+    /// Ends every part: visitors first, then apps, then those who report and are reported to.
+    pub async fn drain(self) {
+        self.edge.drain(EDGE_DRAIN).await;
+        self.deployer.drain(DEPLOYER_DRAIN).await;
+        self.plane.drain(CONTROL_PLANE_DRAIN).await;
+    }
+}
+
+fn options(settings: &Settings) -> sandbox::Options {
+    sandbox::Options { forbid: settings.sandbox.forbid.clone(), ..sandbox::Options::default() }
+}
+
+/// An address that can be opened on this machine, also when every address is listened on.
+fn reachable(addr: SocketAddr) -> anyhow::Result<Url> {
+    let loopback: std::net::IpAddr = match addr {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    let ip = if addr.ip().is_unspecified() { loopback } else { addr.ip() };
+    Ok(Url::parse(&format!("http://{}/", SocketAddr::new(ip, addr.port())))?)
+}
+
+/// Scheme and port of sites' URLs.
+pub fn sites_url(base_domain: &str, port: u16) -> anyhow::Result<Url> {
+    Ok(Url::parse(&format!("http://{base_domain}:{port}/"))?)
+}
+
+/// Refuses what can't be the end of host names.
+///
+/// # Errors
+/// When the domain is no domain.
+pub fn check_base_domain(domain: &str) -> Result<(), Usage> {
+    let host = Url::parse(&format!("http://{domain}/")).ok().and_then(|url| match url.host() {
+        Some(Host::Domain(host)) => Some(host.to_owned()),
+        _ => None,
+    });
+    let labels = domain.split('.').all(|label| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !label.starts_with('-')
+    });
+    match host {
+        Some(host) if host == domain && labels => Ok(()),
+        _ => Err(Usage::new(format!(
+            "`{domain}` can't be the base domain: write it in lower case and without a port, like `apps.example.com`"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_base_domain_is_a_domain_alone() {
+        for right in ["localhost", "apps.example.com", "a-b.example"] {
+            check_base_domain(right).unwrap();
+        }
+        for wrong in ["", "Apps.example", "example.com:80", "127.0.0.1", "a b", "-x.example", ".example", "x.example."]
+        {
+            assert!(check_base_domain(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn urls_lead_to_where_the_edge_listens() {
+        let url = |addr: &str| reachable(addr.parse().unwrap()).unwrap().to_string();
+        assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080/");
+        assert_eq!(url("0.0.0.0:80"), "http://127.0.0.1/");
+        assert_eq!(url("[::]:8080"), "http://[::1]:8080/");
+        assert_eq!(sites_url("localhost", 8080).unwrap().as_str(), "http://localhost:8080/");
+        assert_eq!(sites_url("apps.example", 80).unwrap().as_str(), "http://apps.example/");
+    }
+}

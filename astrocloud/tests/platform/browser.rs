@@ -1,0 +1,92 @@
+//! Headless Chromium, and what a visitor would notice in it.
+
+use std::sync::{Arc, Mutex};
+
+use chromiumoxide::browser::{Browser as Chromium, BrowserConfig};
+use chromiumoxide::cdp::browser_protocol::log::EventEntryAdded;
+use chromiumoxide::cdp::js_protocol::runtime::EventExceptionThrown;
+use chromiumoxide::page::Page;
+use futures::StreamExt as _;
+use tempfile::TempDir;
+
+use crate::support::{PATIENCE, until, within};
+
+pub struct Browser {
+    chromium: Chromium,
+    _profile: TempDir,
+}
+
+/// An open page, with the errors that its console showed.
+pub struct Tab {
+    pub page: Page,
+    errors: Arc<Mutex<Vec<String>>>,
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let config = BrowserConfig::builder()
+            .no_sandbox()
+            .user_data_dir(profile.path())
+            .args(["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"])
+            .args(["--disable-component-update", "--disable-sync"])
+            .build()
+            .unwrap();
+        let (chromium, mut events) = within(PATIENCE, Chromium::launch(config)).await.unwrap();
+        tokio::spawn(async move { while events.next().await.is_some() {} });
+        Self { chromium, _profile: profile }
+    }
+
+    /// Opens an address, and waits until it is loaded.
+    pub async fn open(&self, url: &str) -> Tab {
+        let page = self.chromium.new_page("about:blank").await.unwrap();
+        let errors: Arc<Mutex<Vec<String>>> = Arc::default();
+        page.enable_log().await.unwrap();
+        page.enable_runtime().await.unwrap();
+        let mut entries = page.event_listener::<EventEntryAdded>().await.unwrap();
+        let mut exceptions = page.event_listener::<EventExceptionThrown>().await.unwrap();
+        let seen = errors.clone();
+        tokio::spawn(async move {
+            loop {
+                let error = tokio::select! {
+                    Some(event) = entries.next() => {
+                        let entry = &event.entry;
+                        (entry.level.as_ref() == "error").then(|| format!("{} ({:?})", entry.text, entry.url))
+                    }
+                    Some(event) = exceptions.next() => Some(format!("{:?}", event.exception_details)),
+                    else => break,
+                };
+                seen.lock().unwrap().extend(error);
+            }
+        });
+        within(PATIENCE, page.goto(url)).await.unwrap();
+        within(PATIENCE, page.wait_for_navigation()).await.unwrap();
+        Tab { page, errors }
+    }
+
+    pub async fn close(mut self) {
+        let _ = self.chromium.close().await;
+        let _ = self.chromium.wait().await;
+    }
+}
+
+impl Tab {
+    /// The page's text, as a visitor reads it.
+    pub async fn text(&self) -> String {
+        self.page.evaluate("document.body.innerText").await.unwrap().into_value().unwrap_or_default()
+    }
+
+    /// Waits until the page's text holds this.
+    pub async fn says(&self, wanted: &str) -> String {
+        until(&format!("the page says {wanted:?}"), || async {
+            let text = self.text().await;
+            text.contains(wanted).then_some(text)
+        })
+        .await
+    }
+
+    /// Errors of the console: exceptions, and files that could not be loaded.
+    pub fn errors(&self) -> Vec<String> {
+        self.errors.lock().unwrap().clone()
+    }
+}

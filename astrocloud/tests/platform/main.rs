@@ -1,0 +1,16 @@
+//! The whole platform as its users meet it: the real binary in a folder of its own, driven by its command
+//! line, looked at with HTTP and a browser.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod browser;
+mod support;
+
+mod api_page;
+mod apps;
+mod cli;
+mod frameworks;
+mod git;
+mod hostile;
+mod limits;
+mod lifecycle;
+mod static_sites;

@@ -1,1 +1,0 @@
-//! Load benchmarks of the platform

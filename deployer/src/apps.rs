@@ -1,0 +1,160 @@
+//! Which apps run: those that the control plane wants, and those that a deployment is starting just now.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::deployment::Failure;
+use common::id::DeploymentId;
+use common::ledger::{App, DynLedger, LedgerError};
+use common::revision::RevisionStatus;
+use common::runtime::{DynRuntime, StartError};
+use common::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Pause before an app that did not start is tried again; it doubles.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
+/// Longest such pause.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// Pause before the control plane is asked again after it failed.
+const LEDGER_AWAY: Duration = Duration::from_secs(2);
+
+/// Keeps the wanted apps running. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Apps(Arc<Inner>);
+
+struct Inner {
+    runtime: DynRuntime,
+    ledger: DynLedger,
+    /// Apps that a job of this deployer is starting: wanted by the job, not yet by the control plane.
+    starting: Mutex<HashSet<DeploymentId>>,
+    /// Apps that are being brought back after the platform was started.
+    returning: Mutex<HashSet<DeploymentId>>,
+}
+
+impl Apps {
+    pub(crate) fn new(runtime: DynRuntime, ledger: DynLedger) -> Self {
+        Self(Arc::new(Inner { runtime, ledger, starting: Mutex::default(), returning: Mutex::default() }))
+    }
+
+    /// Starts the app of a new deployment. It belongs to the job until [`Self::keep`] or [`Self::release`].
+    pub(crate) async fn start_new(&self, app: &App) -> Result<SocketAddr, StartError> {
+        lock(&self.0.starting).insert(app.deployment.clone());
+        self.0.runtime.start(app).await
+    }
+
+    /// The app is live: from now on it runs as long as the control plane wants it.
+    pub(crate) fn keep(&self, deployment: &DeploymentId) {
+        lock(&self.0.starting).remove(deployment);
+    }
+
+    /// The job has ended: an app that it started and did not keep is stopped.
+    pub(crate) async fn release(&self, deployment: &DeploymentId) {
+        if lock(&self.0.starting).remove(deployment) {
+            self.0.runtime.stop(deployment).await;
+        }
+    }
+
+    /// Starts the app of a ready deployment, for a rollback: it becomes live when it is healthy.
+    pub(crate) async fn start_again(&self, deployment: &DeploymentId) {
+        let app = match self.0.ledger.app(deployment).await {
+            Ok(Some(app)) => app,
+            Ok(None) => return,
+            Err(e) => return tracing::error!(%deployment, error = %e, "an app can't be looked up"),
+        };
+        let outcome = match self.start_new(&app).await {
+            Ok(endpoint) => self.0.ledger.revision(deployment, RevisionStatus::Running { endpoint, restarts: 0 }).await,
+            Err(e) => self.0.ledger.start_failed(deployment, Failure::new(e.code(), e.to_string())).await.and_then(|()| {
+                Err(LedgerError::NotYours(deployment.clone()))
+            }),
+        };
+        match outcome {
+            Ok(()) => self.keep(deployment),
+            Err(LedgerError::NotYours(_)) => {}
+            Err(e) => tracing::error!(%deployment, error = %e, "an app's state can't be recorded"),
+        }
+    }
+
+    /// Starts what is wanted and stops what is not, whenever that changes.
+    pub(crate) async fn keep_running(self, stop: CancellationToken, tasks: TaskTracker) {
+        loop {
+            let pause = match self.compare(&stop, &tasks).await {
+                Ok(()) => None,
+                Err(e) => {
+                    tracing::warn!(error = %e, retry_in_s = LEDGER_AWAY.as_secs(), "the wanted apps are not known");
+                    Some(LEDGER_AWAY)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.0.ledger.apps_changed() => {}
+                () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)) => {}
+            }
+        }
+    }
+
+    async fn compare(&self, stop: &CancellationToken, tasks: &TaskTracker) -> Result<(), LedgerError> {
+        let wanted = self.0.ledger.wanted_apps().await?;
+        let running: HashSet<DeploymentId> = self.0.runtime.running().await.into_iter().collect();
+        let is_wanted = |id: &DeploymentId| wanted.iter().any(|app| app.deployment == *id);
+        for id in running.iter().filter(|id| !is_wanted(id) && !lock(&self.0.starting).contains(*id)) {
+            self.0.runtime.stop(id).await;
+        }
+        for app in wanted {
+            let id = app.deployment.clone();
+            let busy = running.contains(&id) || lock(&self.0.starting).contains(&id);
+            if !busy && lock(&self.0.returning).insert(id.clone()) {
+                let (apps, stop) = (self.clone(), stop.clone());
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = apps.bring_back(&id) => {}
+                    }
+                    lock(&apps.0.returning).remove(&id);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts an app that should be running, until it runs or is no longer wanted.
+    async fn bring_back(&self, deployment: &DeploymentId) {
+        let mut pause = RETRY_FIRST;
+        let mut restarts = 0;
+        loop {
+            let status = match self.0.ledger.app(deployment).await {
+                Ok(Some(app)) => match self.0.runtime.start(&app).await {
+                    Ok(endpoint) => RevisionStatus::Running { endpoint, restarts },
+                    Err(e) => {
+                        restarts += 1;
+                        tracing::warn!(%deployment, error = %e, retry_in_s = pause.as_secs(), "an app did not start");
+                        let retry_at = Timestamp::now().after(pause);
+                        RevisionStatus::Restarting { reason: e.to_string(), retry_at, restarts }
+                    }
+                },
+                Ok(None) => return,
+                Err(e) => {
+                    tracing::warn!(%deployment, error = %e, "an app can't be looked up");
+                    tokio::time::sleep(LEDGER_AWAY).await;
+                    continue;
+                }
+            };
+            let runs = status.endpoint().is_some();
+            match self.0.ledger.revision(deployment, status).await {
+                Ok(()) if runs => return,
+                Ok(()) => {}
+                Err(LedgerError::NotYours(_)) => return self.0.runtime.stop(deployment).await,
+                Err(e) => tracing::warn!(%deployment, error = %e, "an app's state can't be recorded"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+}
+
+/// Held for set operations only.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

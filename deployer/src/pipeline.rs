@@ -1,0 +1,185 @@
+//! One deployment, from the claim to its end: fetch, plan, build, publish, start.
+
+use std::time::{Duration, Instant};
+
+use common::bus::Topic;
+use common::deployment::Failure;
+use common::id::DeploymentId;
+use common::ledger::{App, Facts, LedgerError, Output, Work};
+use common::source::Source;
+use logs::{Log, Mask};
+
+use crate::Context;
+
+/// How often fetching is tried when what failed may pass.
+const FETCH_TRIES: u32 = 3;
+/// Pause before the second try; it doubles.
+const FETCH_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why a deployment ended early.
+enum Stop {
+    /// It failed, and this is said.
+    Failed(Failure),
+    /// It is somebody else's, or nobody's, by now: nothing more is to be said.
+    Gone,
+}
+
+impl From<LedgerError> for Stop {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::NotYours(_) => Self::Gone,
+            LedgerError::Failed(detail) => {
+                tracing::error!(detail, "the control plane takes no reports");
+                Self::Failed(Failure::new("internal", "AstroCloud could not record the deployment's progress. Deploy again."))
+            }
+        }
+    }
+}
+
+/// Makes an error of a stage the deployment's failure.
+macro_rules! failed {
+    ($($kind:ty),+) => {
+        $(impl From<$kind> for Stop {
+            fn from(error: $kind) -> Self {
+                Self::Failed(Failure::new(error.code(), error.to_string()))
+            }
+        })+
+    };
+}
+
+failed!(source::FetchError, build::BuildError, publish::PublishError, common::runtime::StartError);
+
+impl From<common::registry::RegistryError> for Stop {
+    fn from(error: common::registry::RegistryError) -> Self {
+        Self::Failed(Failure::new("image_not_stored", format!("The app's image can't be stored: {error}. Deploy again.")))
+    }
+}
+
+/// Claims a deployment and does all that it needs. Every end is reported to the ledger.
+pub(crate) async fn deploy(context: &Context, deployment: &DeploymentId) {
+    let ledger = &context.ports.ledger;
+    let isolation = context.ports.sandbox.level().slug();
+    let work = match ledger.claim(deployment, isolation).await {
+        Ok(Some(work)) => work,
+        Ok(None) => return,
+        Err(e) => {
+            tracing::error!(%deployment, error = %e, "a deployment can't be claimed; the sweep will queue it again");
+            return;
+        }
+    };
+    let mask = Mask::new(work.env.values());
+    let log = Log::start(context.ports.bus.clone(), Topic::build(deployment.clone()), mask, Some(context.output));
+    let begun = Instant::now();
+    let stop = match steps(context, &work, &log).await {
+        Ok(()) => {
+            tracing::info!(%deployment, project = %work.project_name, ms = begun.elapsed().as_millis(), "deployed");
+            return;
+        }
+        Err(stop) => stop,
+    };
+    log.flush().await;
+    let Stop::Failed(why) = stop else { return };
+    tracing::info!(%deployment, project = %work.project_name, code = why.code, "a deployment failed");
+    match ledger.failed(deployment, why).await {
+        Ok(()) | Err(LedgerError::NotYours(_)) => {}
+        Err(e) => tracing::error!(%deployment, error = %e, "a failure can't be recorded"),
+    }
+}
+
+async fn steps(context: &Context, work: &Work, log: &Log) -> Result<(), Stop> {
+    let ledger = &context.ports.ledger;
+    let source = context.work.make(&work.deployment).await.map_err(|e| {
+        tracing::error!(error = %e, "a work folder can't be made");
+        Stop::Failed(Failure::new("internal", "AstroCloud has no room to build in now. Deploy again later."))
+    })?;
+    let fetched = fetch(context, work, &source, log).await?;
+    let plan = context.builder.plan(&source, &work.settings).await?;
+    let framework = Some(plan.framework.name().to_owned());
+    ledger.facts(&work.deployment, Facts { kind: Some(plan.kind), framework, commit: fetched.commit }).await?;
+    let job = build::Job {
+        project: &work.project,
+        settings: &work.settings,
+        env: &work.env,
+        source: &source,
+        log,
+    };
+    let done = match context.builder.run(&job, &plan).await {
+        Ok(output) => finish(context, work, output, log).await,
+        Err(e) => Err(e.into()),
+    };
+    // Also after a failed build: the next one need not install again.
+    context.builder.keep(&job, &plan).await;
+    done
+}
+
+async fn fetch(
+    context: &Context,
+    work: &Work,
+    into: &std::path::Path,
+    log: &Log,
+) -> Result<source::Fetched, source::FetchError> {
+    let branch = match &work.source {
+        Source::Git { branch, .. } => branch.as_deref().or(work.settings.branch.as_deref()),
+        Source::Upload { .. } => None,
+    };
+    let mut pause = FETCH_PAUSE;
+    let mut tried = 1;
+    loop {
+        match context.fetcher.fetch(&work.source, branch, into, log).await {
+            Err(e) if e.is_transient() && tried < FETCH_TRIES => {
+                log.say(format!("{e} Trying again in {} s.", pause.as_secs())).await;
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+                tried += 1;
+                context.work.make(&work.deployment).await.map_err(source::FetchError::from)?;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn finish(context: &Context, work: &Work, output: build::Output, log: &Log) -> Result<(), Stop> {
+    let (ledger, deployment) = (&context.ports.ledger, &work.deployment);
+    ledger.built(deployment).await?;
+    match output {
+        build::Output::Static { folder, single_page } => {
+            let site = publish::Site { folder: &folder, single_page, deployment, previous: work.previous.as_ref() };
+            let published = publish::publish(&context.ports.store, site, &context.publish).await?;
+            for warning in &published.warnings {
+                log.say(format!("Warning: {warning}")).await;
+            }
+            log.say(format!(
+                "Published {} files ({}), {} of them new.",
+                published.files,
+                logs::size(published.bytes),
+                published.new_files
+            ))
+            .await;
+            log.flush().await;
+            ledger.succeeded(deployment, Output::Static).await?;
+        }
+        build::Output::Node { root, start } => {
+            log.say(format!("Packing the app, started with `{}`.", start.command)).await;
+            let image = context.ports.registry.push(work.project_name.as_str(), &root, &start).await?;
+            ledger.started(deployment, &image).await?;
+            log.say("Starting the app and waiting for its health check.").await;
+            let app = App {
+                deployment: deployment.clone(),
+                project_name: work.project_name.clone(),
+                image: image.clone(),
+                health_path: work.settings.health_path.clone(),
+                env: work.env.clone(),
+            };
+            let begun = Instant::now();
+            let endpoint = context.apps.start_new(&app).await?;
+            log.say(format!("The app is healthy after {} ms.", begun.elapsed().as_millis())).await;
+            log.flush().await;
+            let live = ledger.succeeded(deployment, Output::App { image, endpoint }).await?;
+            if live {
+                context.apps.keep(deployment);
+            }
+        }
+    }
+    Ok(())
+}
+

@@ -1,0 +1,157 @@
+//! The last good routes on disk, so that the edge starts and serves with the control plane down.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::route::Snapshot;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Routes, Table};
+
+const NAME: &str = "routes.json";
+const NEW_NAME: &str = "routes.json.new";
+/// Where a file that can't be read is put, for whoever wants to know why.
+const DAMAGED_NAME: &str = "routes.json.damaged";
+/// Shortest time between two writes: a burst of changes is written once. A crash loses at most the changes
+/// of this time, which the control plane tells again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The last good routes of a folder; the unknown table when there are none.
+pub(crate) fn load(folder: &Path) -> Table {
+    let path = folder.join(NAME);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Table::unknown(),
+        Err(e) => {
+            tracing::error!(error = %e, path = %path.display(), "the last good routes can't be read");
+            return Table::unknown();
+        }
+    };
+    match serde_json::from_slice::<Snapshot>(&bytes) {
+        Ok(snapshot) => Table::from(snapshot),
+        Err(e) => {
+            let aside = folder.join(DAMAGED_NAME);
+            tracing::error!(error = %e, aside = %aside.display(), "the last good routes are damaged and set aside");
+            if let Err(e) = fs::rename(&path, &aside) {
+                tracing::error!(error = %e, path = %path.display(), "the damaged routes can't be set aside");
+            }
+            Table::unknown()
+        }
+    }
+}
+
+fn save(folder: &Path, table: &Table) -> io::Result<()> {
+    let new = folder.join(NEW_NAME);
+    let mut file = fs::File::create(&new)?;
+    file.write_all(&serde_json::to_vec(&table.snapshot())?)?;
+    file.sync_all()?;
+    fs::rename(&new, folder.join(NAME))
+}
+
+/// Writes the routes to disk when they changed.
+pub(crate) struct Keeper {
+    stop: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Keeper {
+    pub(crate) fn start(folder: PathBuf, routes: Arc<Routes>) -> Self {
+        let stop = CancellationToken::new();
+        // Subscribed here, so that no change from now on is missed.
+        let changes = routes.changes();
+        let task = tokio::spawn(keep(folder, routes, changes, stop.clone()));
+        Self { stop, task: Mutex::new(Some(task)) }
+    }
+
+    /// Writes what is not written yet, and ends.
+    pub(crate) async fn finish(&self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.lock().await.take()
+            && let Err(e) = task.await
+        {
+            tracing::error!(error = %e, "the last good routes may not be written");
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn keep(folder: PathBuf, routes: Arc<Routes>, mut changes: watch::Receiver<()>, stop: CancellationToken) {
+    let mut stopping = false;
+    while !stopping {
+        tokio::select! {
+            // The sender lives in `routes`, so this can't fail.
+            _ = changes.changed() => {}
+            () = stop.cancelled() => {
+                stopping = true;
+                if !changes.has_changed().unwrap_or(false) {
+                    break;
+                }
+            }
+        }
+        changes.mark_unchanged();
+        let (to, table) = (folder.clone(), Arc::clone(&routes.now()));
+        let saved = tokio::task::spawn_blocking(move || save(&to, &table)).await;
+        if let Err(e) = saved.map_err(io::Error::other).flatten() {
+            tracing::error!(error = %e, folder = %folder.display(), "the last good routes can't be written");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::id::DeploymentId;
+    use common::route::{Route, Target};
+
+    fn table(version: u64) -> Table {
+        let route = Route {
+            host: "a.localhost".into(),
+            project: "a".into(),
+            deployment: DeploymentId::new(),
+            production: true,
+            target: Target::App { upstreams: vec!["127.0.0.1:1".parse().unwrap()], unavailable: None },
+        };
+        Table::from(Snapshot { version, routes: vec![route] })
+    }
+
+    #[tokio::test]
+    async fn routes_are_there_again_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!load(folder.path()).is_known());
+        let routes = Arc::new(Routes::new(Table::unknown()));
+        let keeper = Keeper::start(folder.path().to_owned(), Arc::clone(&routes));
+        for version in 1..100 {
+            routes.replace(table(version));
+        }
+        keeper.finish().await;
+        let again = load(folder.path());
+        assert!(again.is_known());
+        assert_eq!(again.snapshot(), routes.now().snapshot());
+        assert!(!folder.path().join(NEW_NAME).exists());
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let half = &serde_json::to_vec(&table(3).snapshot()).unwrap()[..40];
+        fs::write(folder.path().join(NAME), half).unwrap();
+        assert!(!load(folder.path()).is_known());
+        assert_eq!(fs::read(folder.path().join(DAMAGED_NAME)).unwrap(), half);
+        assert!(!folder.path().join(NAME).exists());
+    }
+}
