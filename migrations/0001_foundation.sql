@@ -28,6 +28,8 @@ CREATE TABLE deployments (
     activation_wanted BIGINT NOT NULL DEFAULT 0,
     -- Why the last such start did not work.
     activation_failure TEXT,
+    -- Until when its app runs although it is not live, because visitors asked for it.
+    wanted_until BIGINT,
     -- When it last became live, and when it last stopped being so.
     live_since BIGINT,
     live_until BIGINT,

@@ -37,6 +37,30 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if gone.into_iter().any(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
         return ExitCode::from(DONE);
     }
-    crate::output::error(&format!("{error:#}"));
+    crate::output::error(&sentence(error));
     ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
+}
+
+/// The error with its causes, except those that it tells itself.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("disk full").context("can't write x: disk full").context("no login");
+        assert_eq!(sentence(&error), "no login: can't write x: disk full");
+    }
 }

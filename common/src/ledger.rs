@@ -52,6 +52,16 @@ pub struct App {
     pub env: BTreeMap<String, Secret>,
 }
 
+/// An app that should be running.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The app.
+    pub app: App,
+    /// Whether a start that does not work ends the wish, because a person waits for it (a rollback). Else it is tried
+    /// again.
+    pub once: bool,
+}
+
 /// What was found out about a deployment while it is built.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -104,13 +114,13 @@ pub trait Ledger: Send + Sync {
     async fn succeeded(&self, deployment: &DeploymentId, output: Output) -> Result<bool, LedgerError>;
     /// It is `failed`.
     async fn failed(&self, deployment: &DeploymentId, why: Failure) -> Result<(), LedgerError>;
-    /// The app of a ready deployment, to start it again; `None` when nobody wants it any more.
-    async fn app(&self, deployment: &DeploymentId) -> Result<Option<App>, LedgerError>;
+    /// The app of a ready deployment; `None` when nobody wants it to run any more.
+    async fn wanted_app(&self, deployment: &DeploymentId) -> Result<Option<Wanted>, LedgerError>;
     /// Every app that should be running now.
-    async fn wanted_apps(&self) -> Result<Vec<App>, LedgerError>;
+    async fn wanted_apps(&self) -> Result<Vec<Wanted>, LedgerError>;
     /// What a running app does now.
     async fn revision(&self, deployment: &DeploymentId, status: RevisionStatus) -> Result<(), LedgerError>;
-    /// A start that was asked for (a rollback) did not work; the live deployment stays.
+    /// A start that is wanted [`once`](Wanted::once) did not work; the live deployment stays.
     async fn start_failed(&self, deployment: &DeploymentId, why: Failure) -> Result<(), LedgerError>;
     /// Returns when [`Self::wanted_apps`] may have changed.
     async fn apps_changed(&self);

@@ -13,21 +13,10 @@ pub mod memory;
 /// The port.
 pub type Queue = Arc<dyn JobQueue>;
 
-/// What is to be done with a deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Task {
-    /// Fetch, build and publish it.
-    Build,
-    /// Start its app again, to make it live.
-    Start,
-}
-
-/// Identity of a job: the same job is on the queue once.
+/// A deployment to build. The same job is on the queue once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Job {
-    /// What is to be done.
-    pub task: Task,
-    /// With which deployment.
+    /// Which deployment.
     pub deployment: DeploymentId,
     /// Jobs of one group run one after the other, in the order in which they were put: a project's name.
     pub group: String,
@@ -80,7 +69,7 @@ pub trait JobQueue: Send + Sync {
 pub async fn conformance(queue: &Queue) -> Result<(), String> {
     let text = |e: QueueError| e.to_string();
     let ensure = |held: bool, what: &str| if held { Ok(()) } else { Err(what.to_owned()) };
-    let job = |group: &str| Job { task: Task::Build, deployment: DeploymentId::new(), group: group.to_owned() };
+    let job = |group: &str| Job { deployment: DeploymentId::new(), group: group.to_owned() };
     let long = Duration::from_secs(60);
 
     let (a1, a2, b) = (job("a"), job("a"), job("b"));

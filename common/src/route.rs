@@ -52,6 +52,9 @@ pub enum Target {
         /// Why none is healthy, in a sentence a visitor may read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unavailable: Option<String>,
+        /// Whether a request is worth keeping for a while: [`EdgeMessage::Wanted`] starts the app, or it starts already.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wakes: bool,
     },
 }
 
@@ -89,5 +92,10 @@ pub enum EdgeMessage {
     Applied {
         /// The version.
         version: u64,
+    },
+    /// Visitors ask for a deployment whose app runs only on request. Sent again while they do.
+    Wanted {
+        /// The deployment.
+        deployment: DeploymentId,
     },
 }

@@ -201,14 +201,12 @@ fn earlier(live: &DeploymentRow, ready: &[DeploymentRow], now: Timestamp) -> Vec
 }
 
 fn app(row: &DeploymentRow) -> Target {
-    let unavailable = match &row.revision {
+    let (unavailable, wakes) = match &row.revision {
         Some(RevisionStatus::Running { endpoint, .. }) => {
-            return Target::App { upstreams: vec![*endpoint], unavailable: None };
+            return Target::App { upstreams: vec![*endpoint], unavailable: None, wakes: false };
         }
-        Some(RevisionStatus::Starting) => "The app is starting.",
-        Some(RevisionStatus::Restarting { .. }) => "The app ended unexpectedly and is being restarted.",
-        Some(RevisionStatus::Stopped) | None if row.live => "The app is starting.",
-        Some(RevisionStatus::Stopped) | None => "This deployment is not running, because it is not the live one.",
+        Some(RevisionStatus::Restarting { .. }) => ("The app ended unexpectedly and is being restarted.", false),
+        Some(RevisionStatus::Starting | RevisionStatus::Stopped) | None => ("The app is starting.", true),
     };
-    Target::App { upstreams: Vec::new(), unavailable: Some(unavailable.to_owned()) }
+    Target::App { upstreams: Vec::new(), unavailable: Some(unavailable.to_owned()), wakes }
 }

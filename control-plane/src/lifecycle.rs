@@ -9,7 +9,8 @@ use common::bus::{Bus, Line, StreamName, Topic};
 use common::deployment::{Event, Failure, Kind, State};
 use common::id::DeploymentId;
 use common::project::Settings;
-use common::queue::{Job, Queue, QueueError, Task};
+use common::queue::{Job, Queue, QueueError};
+use common::revision::RevisionStatus;
 use common::secret::MasterKey;
 use common::source::Source;
 use common::time::Timestamp;
@@ -34,6 +35,9 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60 * 60);
 const MAX_ATTEMPTS: i64 = 3;
 /// How long a rollback waits for the app to start: its health check's time and some more.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an app that is not live runs after a visitor asked for it: as long as somebody looks at a preview and some
+/// more. Edges ask again while there are visitors.
+const ON_REQUEST: Duration = Duration::from_secs(10 * 60);
 /// Change notices that a slow listener may lag behind; it then reads the row anew.
 const NOTICES: usize = 1024;
 
@@ -161,6 +165,11 @@ impl Lifecycle {
             if let Err(e) = self.enqueue_waiting().await {
                 tracing::error!(error = %e, retry_in_s = SWEEP_EVERY.as_secs(), "waiting deployments can't be queued");
             }
+            match self.0.store.forget_past_wishes().await {
+                Ok(true) => self.0.apps_changed.notify_one(),
+                Ok(false) => {}
+                Err(e) => tracing::error!(error = %e, "apps that nobody asks for any more can't be found"),
+            }
             if expired.elapsed() > EXPIRE_EVERY {
                 expired = tokio::time::Instant::now();
                 for project in self.0.hub.projects().await {
@@ -175,7 +184,7 @@ impl Lifecycle {
     async fn enqueue_waiting(&self) -> Result<(), LifecycleError> {
         for row in self.0.store.unfinished_deployments().await? {
             if row.state == State::Queued {
-                self.0.queue.enqueue(job(Task::Build, &row)).await?;
+                self.0.queue.enqueue(job(&row)).await?;
             }
         }
         Ok(())
@@ -207,7 +216,7 @@ impl Lifecycle {
             }
         };
         let row = self.row(&id).await?;
-        if let Err(e) = self.0.queue.enqueue(job(Task::Build, &row)).await {
+        if let Err(e) = self.0.queue.enqueue(job(&row)).await {
             tracing::warn!(deployment = %id, error = %e, "the queue is away; the sweep will queue the deployment");
         }
         Ok(row)
@@ -280,8 +289,7 @@ impl Lifecycle {
         if row.state != State::Ready {
             return Err(LifecycleError::NotReady { id: row.id, state: row.state.as_str() });
         }
-        let runs = row.revision.as_ref().is_some_and(|r| r.endpoint().is_some());
-        if row.kind == Some(Kind::Node) && !runs && !row.live {
+        if row.kind == Some(Kind::Node) && !row.runs() && !row.live {
             self.start_and_activate(&row).await?;
         } else {
             self.activate(&row, false).await?;
@@ -302,11 +310,11 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// Asks a deployer to start an app, and waits until it is live or did not start.
+    /// Wants an app to run, and waits until it is live or did not start.
     async fn start_and_activate(&self, row: &DeploymentRow) -> Result<(), LifecycleError> {
         let mut changes = self.changes();
         self.0.store.want_activation(&row.id).await?;
-        self.0.queue.enqueue(job(Task::Start, row)).await?;
+        self.0.apps_changed.notify_one();
         let outcome = tokio::time::timeout(START_TIMEOUT, async {
             loop {
                 let now = self.row(&row.id).await?;
@@ -317,6 +325,11 @@ impl Lifecycle {
                     let reason = now.activation_failure.unwrap_or_else(|| "the start was given up".to_owned());
                     return Err(LifecycleError::DidNotStart { id: row.id.clone(), reason });
                 }
+                if now.runs() {
+                    // It was running for visitors when the wish was written.
+                    self.activate(&now, false).await?;
+                    return Ok(());
+                }
                 // Lagging behind is answered by reading the row again.
                 let _ = changes.recv().await;
             }
@@ -326,10 +339,23 @@ impl Lifecycle {
             Err(_) => {
                 let reason = format!("it did not start within {} s", START_TIMEOUT.as_secs());
                 self.0.store.fail_activation(&row.id, &reason).await?;
-                self.0.queue.cancel(&row.id).await?;
+                self.0.apps_changed.notify_one();
                 Err(LifecycleError::DidNotStart { id: row.id.clone(), reason })
             }
         }
+    }
+
+    /// A visitor asked for a deployment whose app runs only on request.
+    pub(crate) async fn wake(&self, id: &DeploymentId) -> Result<(), LifecycleError> {
+        let row = self.row(id).await?;
+        if row.state != State::Ready || row.kind != Some(Kind::Node) {
+            return Ok(());
+        }
+        self.0.store.want_until(id, Timestamp::now().after(ON_REQUEST)).await?;
+        if matches!(row.revision, None | Some(RevisionStatus::Stopped)) {
+            self.0.apps_changed.notify_one();
+        }
+        Ok(())
     }
 
     /// Deletes a project: its builds stop, its hosts are gone, its rows and logs are deleted.
@@ -423,7 +449,7 @@ impl Lifecycle {
     }
 }
 
-/// A job with a deployment; jobs of one project follow one another.
-fn job(task: Task, row: &DeploymentRow) -> Job {
-    Job { task, deployment: row.id.clone(), group: row.project_name.to_string() }
+/// The job of a deployment; those of one project follow one another.
+fn job(row: &DeploymentRow) -> Job {
+    Job { deployment: row.id.clone(), group: row.project_name.to_string() }
 }

@@ -11,6 +11,7 @@ use common::ledger::{App, DynLedger, LedgerError};
 use common::revision::RevisionStatus;
 use common::runtime::{DynRuntime, StartError};
 use common::time::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,13 +31,15 @@ struct Inner {
     ledger: DynLedger,
     /// Apps that a job of this deployer is starting: wanted by the job, not yet by the control plane.
     starting: Mutex<HashSet<DeploymentId>>,
-    /// Apps that are being brought back after the platform was started.
+    /// Apps that are being brought up because the control plane wants them.
     returning: Mutex<HashSet<DeploymentId>>,
+    /// One of them is no longer being brought up.
+    returned: Notify,
 }
 
 impl Apps {
     pub(crate) fn new(runtime: DynRuntime, ledger: DynLedger) -> Self {
-        Self(Arc::new(Inner { runtime, ledger, starting: Mutex::default(), returning: Mutex::default() }))
+        Self(Arc::new(Inner { runtime, ledger, starting: Mutex::default(), returning: Mutex::default(), returned: Notify::new() }))
     }
 
     /// Starts the app of a new deployment. It belongs to the job until [`Self::keep`] or [`Self::release`].
@@ -57,26 +60,6 @@ impl Apps {
         }
     }
 
-    /// Starts the app of a ready deployment, for a rollback: it becomes live when it is healthy.
-    pub(crate) async fn start_again(&self, deployment: &DeploymentId) {
-        let app = match self.0.ledger.app(deployment).await {
-            Ok(Some(app)) => app,
-            Ok(None) => return,
-            Err(e) => return tracing::error!(%deployment, error = %e, "an app can't be looked up"),
-        };
-        let outcome = match self.start_new(&app).await {
-            Ok(endpoint) => self.0.ledger.revision(deployment, RevisionStatus::Running { endpoint, restarts: 0 }).await,
-            Err(e) => self.0.ledger.start_failed(deployment, Failure::new(e.code(), e.to_string())).await.and_then(|()| {
-                Err(LedgerError::NotYours(deployment.clone()))
-            }),
-        };
-        match outcome {
-            Ok(()) => self.keep(deployment),
-            Err(LedgerError::NotYours(_)) => {}
-            Err(e) => tracing::error!(%deployment, error = %e, "an app's state can't be recorded"),
-        }
-    }
-
     /// Starts what is wanted and stops what is not, whenever that changes.
     pub(crate) async fn keep_running(self, stop: CancellationToken, tasks: TaskTracker) {
         loop {
@@ -90,6 +73,7 @@ impl Apps {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.0.ledger.apps_changed() => {}
+                () = self.0.returned.notified() => {}
                 () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)) => {}
             }
         }
@@ -98,21 +82,22 @@ impl Apps {
     async fn compare(&self, stop: &CancellationToken, tasks: &TaskTracker) -> Result<(), LedgerError> {
         let wanted = self.0.ledger.wanted_apps().await?;
         let running: HashSet<DeploymentId> = self.0.runtime.running().await.into_iter().collect();
-        let is_wanted = |id: &DeploymentId| wanted.iter().any(|app| app.deployment == *id);
+        let is_wanted = |id: &DeploymentId| wanted.iter().any(|wanted| wanted.app.deployment == *id);
         for id in running.iter().filter(|id| !is_wanted(id) && !lock(&self.0.starting).contains(*id)) {
             self.0.runtime.stop(id).await;
         }
-        for app in wanted {
-            let id = app.deployment.clone();
+        for id in wanted.into_iter().map(|wanted| wanted.app.deployment) {
             let busy = running.contains(&id) || lock(&self.0.starting).contains(&id);
             if !busy && lock(&self.0.returning).insert(id.clone()) {
                 let (apps, stop) = (self.clone(), stop.clone());
                 tasks.spawn(async move {
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = apps.bring_back(&id) => {}
+                        () = apps.bring_up(&id) => {}
                     }
                     lock(&apps.0.returning).remove(&id);
+                    // It may have been wanted anew while this was ending.
+                    apps.0.returned.notify_one();
                 });
             }
         }
@@ -120,38 +105,58 @@ impl Apps {
     }
 
     /// Starts an app that should be running, until it runs or is no longer wanted.
-    async fn bring_back(&self, deployment: &DeploymentId) {
+    async fn bring_up(&self, deployment: &DeploymentId) {
         let mut pause = RETRY_FIRST;
         let mut restarts = 0;
         loop {
-            let status = match self.0.ledger.app(deployment).await {
-                Ok(Some(app)) => match self.0.runtime.start(&app).await {
-                    Ok(endpoint) => RevisionStatus::Running { endpoint, restarts },
-                    Err(e) => {
-                        restarts += 1;
-                        tracing::warn!(%deployment, error = %e, retry_in_s = pause.as_secs(), "an app did not start");
-                        let retry_at = Timestamp::now().after(pause);
-                        RevisionStatus::Restarting { reason: e.to_string(), retry_at, restarts }
-                    }
-                },
-                Ok(None) => return,
-                Err(e) => {
-                    tracing::warn!(%deployment, error = %e, "an app can't be looked up");
-                    tokio::time::sleep(LEDGER_AWAY).await;
-                    continue;
-                }
-            };
-            let runs = status.endpoint().is_some();
-            match self.0.ledger.revision(deployment, status).await {
-                Ok(()) if runs => return,
-                Ok(()) => {}
-                Err(LedgerError::NotYours(_)) => return self.0.runtime.stop(deployment).await,
-                Err(e) => tracing::warn!(%deployment, error = %e, "an app's state can't be recorded"),
+            match self.try_to_start(deployment, restarts, pause).await {
+                Ok(Tried::Done) | Err(LedgerError::NotYours(_)) => return,
+                Ok(Tried::Failed) => restarts += 1,
+                Err(e) => tracing::warn!(%deployment, error = %e, "the control plane does not answer for an app"),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
         }
     }
+
+    /// Starts an app once and reports what came of it; `pause` is the time until the next try.
+    async fn try_to_start(
+        &self,
+        deployment: &DeploymentId,
+        restarts: u32,
+        pause: Duration,
+    ) -> Result<Tried, LedgerError> {
+        let ledger = &self.0.ledger;
+        let Some(wanted) = ledger.wanted_app(deployment).await? else { return Ok(Tried::Done) };
+        match self.0.runtime.start(&wanted.app).await {
+            Ok(endpoint) => {
+                let reported = ledger.revision(deployment, RevisionStatus::Running { endpoint, restarts }).await;
+                if matches!(reported, Err(LedgerError::NotYours(_))) {
+                    self.0.runtime.stop(deployment).await;
+                }
+                reported.map(|()| Tried::Done)
+            }
+            // Whoever stopped it has said so.
+            Err(StartError::Stopped) => Ok(Tried::Done),
+            Err(e) if wanted.once => {
+                ledger.start_failed(deployment, Failure::new(e.code(), e.to_string())).await.map(|()| Tried::Done)
+            }
+            Err(e) => {
+                tracing::warn!(%deployment, error = %e, retry_in_s = pause.as_secs(), "an app did not start");
+                let retry_at = Timestamp::now().after(pause);
+                let status = RevisionStatus::Restarting { reason: e.to_string(), retry_at, restarts: restarts + 1 };
+                ledger.revision(deployment, status).await.map(|()| Tried::Failed)
+            }
+        }
+    }
+}
+
+/// What a try to start an app came to.
+enum Tried {
+    /// It runs, or is no longer to.
+    Done,
+    /// It is to be tried again.
+    Failed,
 }
 
 /// Held for set operations only.

@@ -1,6 +1,5 @@
 //! The folders in which deployments are built.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use common::id::DeploymentId;
@@ -44,14 +43,7 @@ impl WorkDirs {
 
 /// Removes a tree, also one whose folders a build has locked.
 fn remove(path: &Path) {
-    if !path.exists() || std::fs::remove_dir_all(path).is_ok() {
-        return;
-    }
-    // Folders come before what they contain, so each can be opened once it is unlocked. Links are not followed.
-    for entry in walkdir::WalkDir::new(path).into_iter().flatten().filter(|e| e.file_type().is_dir()) {
-        let _ = std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(0o700));
-    }
-    if let Err(e) = std::fs::remove_dir_all(path) {
+    if let Err(e) = build::remove_tree(path) {
         tracing::warn!(path = %path.display(), error = %e, "a work folder stays behind");
     }
 }
@@ -59,6 +51,8 @@ fn remove(path: &Path) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::queue::{Lease, QueueError, Task};
+use common::queue::{Lease, QueueError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Context, pipeline};
@@ -39,14 +39,8 @@ pub(crate) async fn work(context: Arc<Context>, stop: CancellationToken) {
 /// lease is lost, or when the deployer stops.
 async fn one(context: &Context, lease: &Lease, stop: &CancellationToken) {
     let deployment = &lease.job.deployment;
-    let job = async {
-        match lease.job.task {
-            Task::Build => pipeline::deploy(context, deployment).await,
-            Task::Start => context.apps.start_again(deployment).await,
-        }
-    };
     let finished = tokio::select! {
-        () = job => true,
+        () = pipeline::deploy(context, deployment) => true,
         () = lease.canceled.cancelled() => {
             tracing::info!(%deployment, "a job was canceled");
             true

@@ -39,7 +39,17 @@ pub(crate) fn head(status: StatusCode, entry: Option<&Entry>) -> Parts {
 
 /// Writes an answer whole. For HEAD and for answers without a body, `body` is empty.
 pub(crate) async fn send(session: &mut Session, head: Parts, body: Bytes) -> Result<()> {
+    begin(session, head).await?;
+    write(session, body, true).await
+}
+
+/// Writes the head of an answer whose body follows.
+pub(crate) async fn begin(session: &mut Session, head: Parts) -> Result<()> {
     let visitor = session.as_downstream_mut();
-    visitor.write_response_header(Box::new(head.into())).await?;
-    visitor.write_response_body(body, true).await
+    visitor.write_response_header(Box::new(head.into())).await.map_err(|e| e.into_down())
+}
+
+/// Writes a piece of an answer's body.
+pub(crate) async fn write(session: &mut Session, piece: Bytes, is_last: bool) -> Result<()> {
+    session.as_downstream_mut().write_response_body(piece, is_last).await.map_err(|e| e.into_down())
 }

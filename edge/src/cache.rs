@@ -219,3 +219,130 @@ impl PieceSource {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fmt;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use common::blob;
+    use object_store::memory::InMemory;
+    use object_store::{
+        CopyOptions, ListResult, MultipartUpload, ObjectMeta, ObjectStore as Port, PutMultipartOptions, PutOptions,
+        PutPayload, PutResult,
+    };
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    /// A store in memory that notes what is read, and reads only what it is let.
+    #[derive(Debug)]
+    struct Gated {
+        inner: InMemory,
+        gate: Semaphore,
+        reads: Mutex<Vec<String>>,
+    }
+
+    impl fmt::Display for Gated {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("gated")
+        }
+    }
+
+    #[async_trait]
+    impl Port for Gated {
+        async fn put_opts(&self, to: &Path, p: PutPayload, o: PutOptions) -> object_store::Result<PutResult> {
+            self.inner.put_opts(to, p, o).await
+        }
+        async fn put_multipart_opts(
+            &self,
+            to: &Path,
+            o: PutMultipartOptions,
+        ) -> object_store::Result<Box<dyn MultipartUpload>> {
+            self.inner.put_multipart_opts(to, o).await
+        }
+        async fn get_opts(&self, from: &Path, o: GetOptions) -> object_store::Result<GetResult> {
+            self.reads.lock().unwrap().push(from.to_string());
+            self.gate.acquire().await.unwrap().forget();
+            self.inner.get_opts(from, o).await
+        }
+        fn delete_stream(
+            &self,
+            all: BoxStream<'static, object_store::Result<Path>>,
+        ) -> BoxStream<'static, object_store::Result<Path>> {
+            self.inner.delete_stream(all)
+        }
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+            self.inner.list(prefix)
+        }
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+            self.inner.list_with_delimiter(prefix).await
+        }
+        async fn copy_opts(&self, from: &Path, to: &Path, o: CopyOptions) -> object_store::Result<()> {
+            self.inner.copy_opts(from, to, o).await
+        }
+    }
+
+    async fn gated(bytes: u64, hashes: Range<u8>, size: usize) -> (Arc<Gated>, Cache) {
+        let store = Gated { inner: InMemory::new(), gate: Semaphore::new(0), reads: Mutex::default() };
+        let store = Arc::new(store);
+        let port: ObjectStore = store.clone();
+        for hash in hashes {
+            blob::put(&port, &Form::of(hash).key(), vec![hash; size].into()).await.unwrap();
+        }
+        (store, Cache::new(port, bytes, LIMIT))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_many_ask_for_at_once_is_read_once() {
+        let (store, cache) = gated(1 << 20, 0..1, 10).await;
+        let (bodies, ()) =
+            tokio::join!(futures::future::join_all((0..50).map(|_| cache.body(Form::of(0), 10))), async {
+                store.gate.add_permits(50);
+            });
+        assert!(bodies.into_iter().all(|b| b.unwrap().bytes == vec![0; 10]));
+        assert_eq!(*store.reads.lock().unwrap(), [Form::of(0).key()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_is_given_up_and_asked_again() {
+        let (store, cache) = gated(1 << 20, 0..1, 10).await;
+        let hung = cache.body(Form::of(0), 10).await.unwrap_err();
+        assert!(matches!(*hung, LoadError::Timeout(LIMIT)));
+        store.gate.add_permits(1);
+        assert!(cache.body(Form::of(0), 10).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn bodies_take_no_more_memory_than_allowed() {
+        let size = 10_000;
+        let (store, cache) = gated(40 * size, 0..200, 10_000).await;
+        store.gate.add_permits(200);
+        for hash in 0..200 {
+            cache.body(Form::of(hash), size).await.unwrap();
+        }
+        cache.bodies.run_pending_tasks().await;
+        assert!(cache.bodies.weighted_size() <= 40 * size);
+        assert!(cache.bodies.entry_count() > 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_whole_or_an_error() {
+        let (store, cache) = gated(1 << 20, 0..1, 1000).await;
+        store.gate.add_permits(3);
+        let mut all = Vec::new();
+        let mut pieces = cache.open(Form::of(0), 1000, 10..1000).await.unwrap();
+        while let Some(piece) = pieces.next().await.unwrap() {
+            all.extend(piece);
+        }
+        assert_eq!(all.len(), 990);
+        let wrong = cache.open(Form::of(0), 2000, 0..1000).await.err().unwrap();
+        assert!(matches!(wrong, LoadError::Size { expected: 2000, actual: 1000 }));
+        let missing = cache.open(Form::of(9), 1000, 0..1000).await.err().unwrap();
+        assert!(missing.is_missing());
+    }
+}

@@ -57,12 +57,17 @@ pub struct Timeouts {
     /// How long an unused connection to an app is kept. Below the five seconds after which Node's own server
     /// closes one, so that a request never meets a connection that is just being closed.
     pub upstream_idle: Duration,
+    /// Longest time in which a visitor sends the head of a request, from its first byte.
+    pub client_head: Duration,
     /// Longest silence of a visitor within a request's body.
     pub client: Duration,
     /// How long a visitor's unused connection is kept, in whole seconds.
     pub client_idle: Duration,
     /// How long a visitor may take not one byte of an answer.
     pub client_stall: Duration,
+    /// How long a request is kept for an app that starts because of it. Most are there within seconds; beyond,
+    /// a visitor rather reads that it is starting.
+    pub wake: Duration,
     /// The object store answers, or delivers its next piece.
     pub store: Duration,
 }
@@ -74,9 +79,11 @@ impl Default for Timeouts {
             upstream: Duration::from_secs(5 * 60),
             stream: Duration::from_secs(60 * 60),
             upstream_idle: Duration::from_secs(4),
+            client_head: Duration::from_secs(30),
             client: Duration::from_secs(60),
             client_idle: Duration::from_secs(60),
             client_stall: Duration::from_secs(60),
+            wake: Duration::from_secs(30),
             store: Duration::from_secs(10),
         }
     }

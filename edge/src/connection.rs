@@ -1,8 +1,9 @@
 //! A visitor's TCP connection, as Pingora wants it.
 //!
-//! It differs from Pingora's own in three things: the head of an answer leaves together with the first bytes
-//! of its body in one system call, a visitor who takes no bytes for too long is cut off however large the
-//! pieces are, and looking for HTTP/2's preface never waits for more bytes than are needed to rule it out.
+//! It differs from Pingora's own in four things: the head of an answer leaves together with the first bytes
+//! of its body in one system call; a visitor who takes no bytes for too long is cut off however large the
+//! pieces are, and so is one who sends the head of a request for too long however small they are; and looking
+//! for HTTP/2's preface never waits for more bytes than are needed to rule it out.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -26,6 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Timeouts;
 
+mod head;
+
+use head::HeadClock;
+
 /// Largest head that is held back for its body, in bytes: larger ones are rare, and copying them costs more
 /// than a system call.
 const MAX_HELD: usize = 8 << 10;
@@ -47,6 +52,7 @@ pub(crate) struct Connection {
     /// Head of an answer that waits for the first bytes of its body.
     held: BytesMut,
     stall: Stall,
+    head: HeadClock,
     /// Longest time until the first request begins.
     patience: Duration,
     /// Ends that wait early, because no further request is wanted.
@@ -85,6 +91,7 @@ impl Connection {
             peeked: BytesMut::new(),
             held: BytesMut::new(),
             stall: Stall { limit: timeouts.client_stall, timer: None },
+            head: HeadClock::new(timeouts.client_head),
             patience: timeouts.client_idle,
             stop,
             digest: Arc::new(digest),
@@ -139,7 +146,14 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.peeked.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buf);
+            let before = buf.filled().len();
+            let this = &mut *self;
+            let result = Pin::new(&mut this.socket).poll_read(cx, buf);
+            if result.is_ready() {
+                this.head.read(&buf.filled()[before..]);
+                return result;
+            }
+            return this.head.poll(cx).map(Err);
         }
         let count = self.peeked.len().min(buf.remaining());
         buf.put_slice(&self.peeked[..count]);
@@ -155,6 +169,7 @@ impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.held.is_empty() && buf.len() <= MAX_HELD && buf.starts_with(HEAD_BEGINS) {
             self.held.extend_from_slice(buf);
+            self.head.wrote_head(buf);
             return Poll::Ready(Ok(buf.len()));
         }
         self.poll_send(cx, &[IoSlice::new(buf)])
@@ -194,6 +209,11 @@ impl Peek for Connection {
         }
         let count = self.peeked.len().min(buf.len());
         buf[..count].copy_from_slice(&self.peeked[..count]);
+        if self.peeked.starts_with(H2_PREFACE) {
+            self.head.stop();
+        } else {
+            self.head.read(&self.peeked);
+        }
         Ok(true)
     }
 }
@@ -291,6 +311,22 @@ mod tests {
         });
         assert!(peeked.unwrap());
         assert_eq!(&preface, H2_PREFACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_is_cut_off() {
+        let (mut connection, mut visitor) = pair().await;
+        let drip = tokio::spawn(async move {
+            visitor.write_all(b"GET / HTTP/1.1\r\nX: ").await.unwrap();
+            while visitor.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let mut read = Vec::new();
+        let error = connection.read_to_end(&mut read).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(read.starts_with(b"GET / HTTP/1.1"));
+        drip.abort();
     }
 
     #[tokio::test(start_paused = true)]

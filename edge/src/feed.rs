@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::id::DeploymentId;
 use common::route::{EdgeMessage, FeedMessage};
 use common::secret::Secret;
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, header};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -26,6 +27,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(10);
 /// Longest silence, pongs included, before the connection is given up: three pings.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Longest time in which a message leaves.
+const SEND: Duration = Duration::from_secs(10);
 /// Wait before the first reconnection; doubled at each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Longest wait before a reconnection, so that an edge is back soon after the control plane is.
@@ -67,6 +70,8 @@ enum End {
     NotConnected,
     #[error("nothing was heard for {} s", SILENCE.as_secs())]
     Silent,
+    #[error("the control plane took nothing for {} s", SEND.as_secs())]
+    NotTaken,
     #[error("the control plane closed it")]
     Closed,
     #[error(transparent)]
@@ -85,10 +90,11 @@ impl From<tungstenite::Error> for End {
     }
 }
 
-/// Follows the feed until `stop`, and announces when the first snapshot is in use.
+/// Follows the feed until `stop`, tells it visitors' wishes, and announces when the first snapshot is in use.
 pub(crate) async fn follow(
     source: Source,
     routes: Arc<Routes>,
+    mut wished: mpsc::Receiver<DeploymentId>,
     announce: watch::Sender<bool>,
     stop: CancellationToken,
 ) {
@@ -97,7 +103,7 @@ pub(crate) async fn follow(
         let mut told = false;
         let end = tokio::select! {
             () = stop.cancelled() => return,
-            end = Box::pin(session(&source, &routes, || {
+            end = Box::pin(session(&source, &routes, &mut wished, || {
                 told = true;
                 announce.send_replace(true);
             })) => end,
@@ -117,8 +123,13 @@ pub(crate) async fn follow(
 }
 
 /// One connection; returns why it ended.
-async fn session(source: &Source, routes: &Routes, on_snapshot: impl FnMut()) -> End {
-    match try_session(source, routes, on_snapshot).await {
+async fn session(
+    source: &Source,
+    routes: &Routes,
+    wished: &mut mpsc::Receiver<DeploymentId>,
+    on_snapshot: impl FnMut(),
+) -> End {
+    match try_session(source, routes, wished, on_snapshot).await {
         Ok(never) => match never {},
         Err(end) => end,
     }
@@ -127,6 +138,7 @@ async fn session(source: &Source, routes: &Routes, on_snapshot: impl FnMut()) ->
 async fn try_session(
     source: &Source,
     routes: &Routes,
+    wished: &mut mpsc::Receiver<DeploymentId>,
     mut on_snapshot: impl FnMut(),
 ) -> Result<std::convert::Infallible, End> {
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
@@ -143,7 +155,12 @@ async fn try_session(
                 if heard.elapsed() > SILENCE {
                     return Err(End::Silent);
                 }
-                socket.send(Message::Ping(bytes::Bytes::new())).await?;
+                in_time(socket.send(Message::Ping(bytes::Bytes::new()))).await?;
+                continue;
+            }
+            Some(deployment) = wished.recv() => {
+                let wanted = serde_json::to_string(&EdgeMessage::Wanted { deployment })?;
+                in_time(socket.send(Message::Text(wanted.into()))).await?;
                 continue;
             }
         };
@@ -166,10 +183,14 @@ async fn try_session(
         routes.replace(table);
         // The answer says what requests see, so it leaves after they do.
         let applied = serde_json::to_string(&EdgeMessage::Applied { version })?;
-        socket.send(Message::Text(applied.into())).await?;
+        in_time(socket.send(Message::Text(applied.into()))).await?;
         on_snapshot();
         tracing::debug!(version, "routes are in use");
     }
+}
+
+async fn in_time(send: impl Future<Output = Result<(), tungstenite::Error>>) -> Result<(), End> {
+    Ok(tokio::time::timeout(SEND, send).await.map_err(|_| End::NotTaken)??)
 }
 
 #[cfg(test)]

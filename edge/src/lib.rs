@@ -1,7 +1,8 @@
 //! The data plane: it answers visitors.
 //!
 //! In: connections of visitors, the control plane's route feed, and the object store's manifests and
-//! blobs. Out: files of static deployments, and whatever running apps answer.
+//! blobs. Out: files of static deployments, whatever running apps answer, and to the control plane which
+//! routes are in use and which sleeping apps visitors ask for.
 //!
 //! It must never need the control plane to answer a request, answer one request out of two deployments,
 //! wait for a lock or a disk to find a route, or show a visitor what failed inside. It knows neither the
@@ -22,6 +23,7 @@ mod listener;
 
 mod feed;
 mod routes;
+mod wishes;
 
 mod answer;
 mod host;
@@ -38,6 +40,7 @@ use cache::Cache;
 use listener::Listener;
 use proxy::Proxy;
 use routes::{Routes, last_good};
+use wishes::Wishes;
 
 /// A running edge. Dropping it ends everything at once; [`Edge::drain`] ends it with care.
 pub struct Edge {
@@ -63,11 +66,12 @@ impl Edge {
         let routes = Arc::new(Routes::new(last_good::load(&config.folder)));
         let last_good = last_good::Keeper::start(config.folder, Arc::clone(&routes));
         let stop_feed = CancellationToken::new();
+        let (wishes, wished) = Wishes::channel();
         let (announce, connected) = watch::channel(false);
-        let feed = tokio::spawn(feed::follow(source, Arc::clone(&routes), announce, stop_feed.clone()));
+        let feed = tokio::spawn(feed::follow(source, Arc::clone(&routes), wished, announce, stop_feed.clone()));
 
         let cache = Cache::new(store, config.cache_bytes, config.timeouts.store);
-        let proxy = Proxy::new(routes, cache, config.timeouts);
+        let proxy = Proxy::new(routes, cache, wishes, config.timeouts);
         let addr = listening.addr;
         let listener = Listener::start(listening, proxy, config.max_connections);
         tracing::info!(%addr, "the edge listens");

@@ -10,10 +10,12 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use tokio::sync::Semaphore;
 
 use crate::cache::Cache;
 use crate::config::Timeouts;
 use crate::routes::{Entry, Routes};
+use crate::wishes::Wishes;
 
 mod fail_to_proxy;
 mod logging;
@@ -21,6 +23,7 @@ mod request_filter;
 mod response_filter;
 mod upstream_peer;
 mod upstream_request_filter;
+mod wake;
 
 pub(crate) use upstream_peer::UPSTREAM_TRIES;
 
@@ -28,12 +31,18 @@ pub(crate) use upstream_peer::UPSTREAM_TRIES;
 pub(crate) struct Proxy {
     routes: Arc<Routes>,
     cache: Cache,
+    wishes: Wishes,
+    /// Room for requests that wait for an app to start.
+    waiting: Semaphore,
     timeouts: Timeouts,
 }
 
+/// Most requests that wait for apps to start; further ones are told at once that the app is starting.
+const MAX_WAITING: usize = 1024;
+
 impl Proxy {
-    pub(crate) const fn new(routes: Arc<Routes>, cache: Cache, timeouts: Timeouts) -> Self {
-        Self { routes, cache, timeouts }
+    pub(crate) const fn new(routes: Arc<Routes>, cache: Cache, wishes: Wishes, timeouts: Timeouts) -> Self {
+        Self { routes, cache, wishes, waiting: Semaphore::const_new(MAX_WAITING), timeouts }
     }
 
     pub(crate) const fn timeouts(&self) -> Timeouts {

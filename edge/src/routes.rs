@@ -9,6 +9,8 @@ use common::route::{Route, Snapshot};
 use http::HeaderValue;
 use tokio::sync::watch;
 
+use crate::wishes::Pace;
+
 pub(crate) mod last_good;
 
 /// Parts of the table. A delta copies only the parts that it touches: with 100,000 hosts, a few hundred
@@ -21,13 +23,15 @@ pub(crate) struct Entry {
     pub(crate) route: Route,
     /// The deployment's id as a header carries it.
     pub(crate) deployment: Option<HeaderValue>,
+    /// When the control plane was last told that visitors ask for it.
+    pub(crate) wished: Pace,
 }
 
 impl From<Route> for Entry {
     fn from(route: Route) -> Self {
         // An id is letters, digits and an underscore, so it always is a header's value.
         let deployment = HeaderValue::from_str(route.deployment.as_str()).ok();
-        Self { route, deployment }
+        Self { route, deployment, wished: Pace::default() }
     }
 }
 

@@ -200,6 +200,13 @@ mod tests {
         Site::new(Manifest { version: manifest::VERSION, files, single_page: false }).unwrap()
     }
 
+    impl Form {
+        /// A content that is not compressed.
+        pub(crate) const fn of(hash: u8) -> Self {
+            Self { hash: [hash; HASH], encoding: None }
+        }
+    }
+
     #[test]
     fn keys_and_tags_come_from_the_hash_and_the_encoding() {
         let hash = "00ff".repeat(16);

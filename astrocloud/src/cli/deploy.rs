@@ -19,7 +19,7 @@ use super::watch::{self, Summary};
 use super::{client, env};
 use crate::archive;
 use crate::client::Client;
-use crate::exit::Usage;
+use crate::exit::{self, Usage};
 use crate::output::{self, Format};
 
 const EXAMPLES: &str = "\
@@ -101,7 +101,7 @@ pub async fn run(deploy: Deploy) -> anyhow::Result<u8> {
         && !e.is::<Usage>()
         && !e.is::<watch::Told>()
     {
-        output::json(&Summary::refused(&project, begun, &format!("{e:#}")))?;
+        output::json(&Summary::refused(&project, begun, &exit::sentence(e)))?;
     }
     outcome
 }

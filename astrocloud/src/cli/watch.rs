@@ -88,7 +88,11 @@ pub async fn to_end(client: &Client, deployment: Deployment, begun: Instant, for
         output::json(&Summary::new(&latest, begun))?;
     }
     if let Err(e) = followed {
-        return Err(Told(format!("{e:#}. The deployment may go on: `astrocloud logs -f {id}` follows it")).into());
+        return Err(Told(format!(
+            "{}. The deployment may go on: `astrocloud logs -f {id}` follows it",
+            exit::sentence(&e)
+        ))
+        .into());
     }
     let reason = latest.reason.as_ref().map_or("", |why| why.message.as_str());
     match latest.status {

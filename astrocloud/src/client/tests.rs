@@ -94,7 +94,9 @@ async fn a_log_is_followed_over_a_restart_each_line_once() {
                 News::Deployment(now) => assert_eq!(now.id, deployment.id),
                 News::Records(records) => seen.extend(records.into_iter().map(|record| (record.seq, record.text))),
             }
-            if let (1, Some(running)) = (seen.len(), first.take()) {
+            if seen.len() == 1
+                && let Some(running) = first.take()
+            {
                 running.drain(Duration::from_secs(1)).await;
                 say(&bus, &topic, "two").await;
                 second = Some(plane(&folder, addr, &bus).await);
@@ -137,12 +139,9 @@ async fn lists_go_on_over_pages_and_stop_where_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let (_plane, _bus, client) = start(&folder).await;
     let shop = "shop".parse().unwrap();
-    let newest = loop {
-        let asked = ask(&client).await;
-        if client.deployments(&shop, usize::MAX).await.unwrap().len() == 3 {
-            break asked;
-        }
-    };
+    ask(&client).await;
+    ask(&client).await;
+    let newest = ask(&client).await;
     let listed = client.deployments(&shop, 2).await.unwrap();
     assert_eq!(listed.len(), 2);
     assert_eq!(listed[0].id, newest.id);

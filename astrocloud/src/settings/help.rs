@@ -59,15 +59,16 @@ const MEANINGS: [(&str, &str); 44] = [
 /// When a setting can't be written as TOML.
 pub fn print(settings: &Settings) -> anyhow::Result<String> {
     let mut text = String::from("# Settings of `astrocloud up`. Flags win over variables, variables over this file.\n");
-    let mut section = String::new();
-    for (key, value) in leaves(&table(settings)?) {
-        let (parent, name) = key.rsplit_once('.').unwrap_or(("", &key));
+    let values = leaves(&table(settings)?);
+    let mut section = "";
+    for (key, meaning) in MEANINGS {
+        let Some((_, value)) = values.iter().find(|(known, _)| known == key) else { continue };
+        let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
         if parent != section {
             write!(text, "\n[{parent}]\n")?;
-            parent.clone_into(&mut section);
+            section = parent;
         }
-        let meaning = MEANINGS.iter().find(|(known, _)| *known == key).map_or("", |(_, meaning)| meaning);
-        writeln!(text, "# {meaning} ({})\n{name} = {value}", variable(&key))?;
+        writeln!(text, "# {meaning} ({})\n{name} = {value}", variable(key))?;
     }
     Ok(text)
 }

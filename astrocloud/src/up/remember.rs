@@ -6,6 +6,7 @@ use common::secret::Secret;
 use url::Url;
 
 use crate::config::{self, Login};
+use crate::exit;
 
 /// What became of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ fn remember_in(path: &PathBuf, api: &Url, token: &Secret) -> Remembered {
     let wanted = Login { api: api.clone(), token: token.clone() };
     let before = match config::read(path) {
         Ok(before) => before,
-        Err(e) => return Remembered::Failed(format!("{e:#}")),
+        Err(e) => return Remembered::Failed(exit::sentence(&e)),
     };
     let done = match before {
         Some(before) if before == wanted => return Remembered::Done,
@@ -43,7 +44,7 @@ fn remember_in(path: &PathBuf, api: &Url, token: &Secret) -> Remembered {
     };
     match config::write(Path::new(path), &wanted) {
         Ok(()) => done,
-        Err(e) => Remembered::Failed(format!("{e:#}")),
+        Err(e) => Remembered::Failed(exit::sentence(&e)),
     }
 }
 

@@ -45,6 +45,11 @@ async fn serve(socket: WebSocket, state: State) {
             message = receiver.next() => match message {
                 Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
                     Ok(EdgeMessage::Applied { version }) => connection.applied(version),
+                    Ok(EdgeMessage::Wanted { deployment }) => {
+                        if let Err(e) = state.0.lifecycle.wake(&deployment).await {
+                            tracing::warn!(%deployment, error = %e, "an app can't be started for a visitor");
+                        }
+                    }
                     Err(e) => tracing::warn!(error = %e, "an edge sent what is no message of the feed"),
                 },
                 Some(Ok(_)) => {}

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use common::deployment::{Event, Failure, Kind, State};
 use common::id::DeploymentId;
-use common::ledger::{App, Facts, Ledger, LedgerError, Output, Work};
+use common::ledger::{App, Facts, Ledger, LedgerError, Output, Wanted, Work};
 use common::revision::RevisionStatus;
+use common::time::Timestamp;
 
 use super::{Lifecycle, LifecycleError};
 use crate::store::StoreError;
@@ -35,16 +36,18 @@ impl Lifecycle {
         }
     }
 
-    async fn app_of(&self, row: DeploymentRow) -> Result<Option<App>, StoreError> {
+    /// The app of a row that is wanted.
+    async fn wanted(&self, row: DeploymentRow) -> Result<Option<Wanted>, StoreError> {
         let Some(image) = row.image else { return Ok(None) };
         let env = self.0.store.env(&self.0.key, &row.project).await?;
-        Ok(Some(App {
+        let app = App {
             deployment: row.id,
             project_name: row.project_name,
             image,
             health_path: row.settings.health_path,
             env,
-        }))
+        };
+        Ok(Some(Wanted { app, once: row.activation_wanted && !row.live }))
     }
 }
 
@@ -120,18 +123,21 @@ impl Ledger for Lifecycle {
         Ok(())
     }
 
-    async fn app(&self, id: &DeploymentId) -> Result<Option<App>, LedgerError> {
+    async fn wanted_app(&self, id: &DeploymentId) -> Result<Option<Wanted>, LedgerError> {
+        let asked_for = |row: &DeploymentRow| row.wanted_until.is_some_and(|until| until > Timestamp::now());
         match self.row(id).await {
-            Ok(row) if row.state == State::Ready && (row.live || row.activation_wanted) => Ok(self.app_of(row).await?),
+            Ok(row) if row.state == State::Ready && (row.live || row.activation_wanted || asked_for(&row)) => {
+                Ok(self.wanted(row).await?)
+            }
             Ok(_) | Err(LifecycleError::NoSuchDeployment(_)) => Ok(None),
             Err(e) => Err(LedgerError::Failed(e.to_string())),
         }
     }
 
-    async fn wanted_apps(&self) -> Result<Vec<App>, LedgerError> {
+    async fn wanted_apps(&self) -> Result<Vec<Wanted>, LedgerError> {
         let mut apps = Vec::new();
         for row in self.0.store.wanted_apps().await? {
-            apps.extend(self.app_of(row).await?);
+            apps.extend(self.wanted(row).await?);
         }
         Ok(apps)
     }

@@ -46,6 +46,8 @@ pub struct DeploymentRow {
     pub activation_wanted: bool,
     /// Why the last such start did not work.
     pub activation_failure: Option<String>,
+    /// Until when its app runs because visitors asked for it.
+    pub wanted_until: Option<Timestamp>,
     /// How often a deployer took it.
     pub attempts: i64,
     /// When it last stopped being live.
@@ -56,6 +58,14 @@ pub struct DeploymentRow {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+impl DeploymentRow {
+    /// Whether its app answers now.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.revision.as_ref().is_some_and(|revision| revision.endpoint().is_some())
+    }
 }
 
 /// A deployment to add.
@@ -123,6 +133,7 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
         },
         activation_wanted: row.try_get::<i64, _>("activation_wanted")? == 1,
         activation_failure: row.try_get("activation_failure")?,
+        wanted_until: time("wanted_until")?,
         attempts: row.try_get("attempts")?,
         live_until: time("live_until")?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
@@ -423,17 +434,43 @@ impl Store {
         Ok(true)
     }
 
-    /// Every app that should run: the live ones, and those that a rollback waits for.
+    /// Every app that should run: the live ones, those that a rollback waits for, and those that visitors asked for.
     ///
     /// # Errors
     /// When the database failed.
     pub async fn wanted_apps(&self) -> Result<Vec<DeploymentRow>, StoreError> {
         let rows = sqlx::query(select!(
             "WHERE d.state = 'ready' AND d.kind = 'node' AND d.image IS NOT NULL \
-             AND (p.live_deployment = d.id OR d.activation_wanted = 1)"
+             AND (p.live_deployment = d.id OR d.activation_wanted = 1 OR d.wanted_until > $1)"
         ))
+        .bind(Timestamp::now().as_millis())
         .fetch_all(&self.pool)
         .await?;
         read_all(&rows)
+    }
+
+    /// Visitors ask for the app of a ready deployment: it runs until then.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn want_until(&self, id: &DeploymentId, until: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET wanted_until = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(until.as_millis())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets the wishes of visitors whose time is over; tells whether there were any.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn forget_past_wishes(&self) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE deployments SET wanted_until = NULL WHERE wanted_until <= $1")
+            .bind(Timestamp::now().as_millis())
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() > 0)
     }
 }

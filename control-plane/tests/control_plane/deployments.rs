@@ -1,7 +1,6 @@
 use common::api::DeploymentStatus;
 use common::deployment::{Failure, Kind};
 use common::ledger::{Facts, LedgerError, Output};
-use common::queue::Task;
 use common::revision::RevisionStatus;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -130,32 +129,23 @@ async fn a_rollback_to_an_app_waits_until_it_runs_and_says_when_it_does_not() {
     let endpoint = "127.0.0.1:4001".parse().unwrap();
     let mut apps = Vec::new();
     for image in ["api@sha256:1", "api@sha256:2"] {
-        let asked = platform.ask("api").await;
-        let (lease, _) = platform.claim().await;
-        ledger.facts(&asked.id, Facts { kind: Some(Kind::Node), ..Facts::default() }).await.unwrap();
-        ledger.built(&asked.id).await.unwrap();
-        ledger.started(&asked.id, image).await.unwrap();
-        assert_eq!(platform.read(&asked.id).await.status, DeploymentStatus::Starting);
-        assert!(ledger.succeeded(&asked.id, Output::App { image: image.to_owned(), endpoint }).await.unwrap());
-        platform.queue.complete(&lease).await.unwrap();
-        apps.push(asked.id);
+        apps.push(platform.deploy_app("api", image, endpoint).await.id);
     }
     let wanted = ledger.wanted_apps().await.unwrap();
-    assert_eq!(wanted.iter().map(|a| &a.deployment).collect::<Vec<_>>(), [&apps[1]]);
+    assert_eq!(wanted.iter().map(|w| &w.app.deployment).collect::<Vec<_>>(), [&apps[1]]);
+    within(ledger.apps_changed()).await;
     ledger.revision(&apps[0], RevisionStatus::Stopped).await.unwrap();
 
     for works in [false, true] {
         let deployer = async {
-            let lease = within(platform.queue.lease(std::time::Duration::from_secs(60))).await.unwrap();
-            assert_eq!((lease.job.task, &lease.job.deployment), (Task::Start, &apps[0]));
-            assert!(ledger.app(&apps[0]).await.unwrap().is_some());
+            within(ledger.apps_changed()).await;
+            assert!(ledger.wanted_app(&apps[0]).await.unwrap().unwrap().once);
             if works {
                 let running = RevisionStatus::Running { endpoint, restarts: 0 };
                 ledger.revision(&apps[0], running).await.unwrap();
             } else {
                 ledger.start_failed(&apps[0], Failure::new("app_exited", "It ended.")).await.unwrap();
             }
-            platform.queue.complete(&lease).await.unwrap();
         };
         let (answer, ()) = tokio::join!(platform.post("/projects/api/rollback", json!({})), deployer);
         if works {

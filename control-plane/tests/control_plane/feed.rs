@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use common::revision::RevisionStatus;
 use serde_json::{Value, json};
 
 use crate::support::{FEED_TOKEN, Platform, Socket, within};
@@ -80,4 +81,40 @@ async fn versions_grow_across_restarts() {
     let after = platform.socket(FEED, FEED_TOKEN).await.next().await.unwrap();
     assert!(after["version"].as_u64() > before["version"].as_u64());
     assert_eq!(hosts(&after["routes"]), hosts(&before["routes"]));
+}
+
+#[tokio::test]
+async fn an_app_that_is_not_live_runs_while_visitors_ask_for_its_own_address() {
+    let platform = Platform::start().await;
+    platform.project("api").await;
+    let ledger = platform.ledger();
+    let endpoint = "127.0.0.1:4001".parse().unwrap();
+    let mut apps = Vec::new();
+    for image in ["api@sha256:1", "api@sha256:2"] {
+        apps.push(platform.deploy_app("api", image, endpoint).await.id);
+    }
+    ledger.revision(&apps[0], RevisionStatus::Stopped).await.unwrap();
+    assert!(ledger.wanted_app(&apps[0]).await.unwrap().is_none());
+    let mut edge = platform.socket(FEED, FEED_TOKEN).await;
+    let snapshot = apply(&mut edge).await;
+    let route = |routes: &Value| {
+        let own = |r: &&Value| r["deployment"] == json!(apps[0]) && r["production"] == false;
+        routes.as_array().unwrap().iter().find(own).unwrap()["target"].clone()
+    };
+    assert_eq!(route(&snapshot["routes"])["wakes"], true);
+    edge.send(json!({ "type": "wanted", "deployment": apps[0] })).await;
+    let wanted = async {
+        loop {
+            within(ledger.apps_changed()).await;
+            if let Some(wanted) = ledger.wanted_app(&apps[0]).await.unwrap() {
+                return wanted;
+            }
+        }
+    };
+    assert!(!wanted.await.once);
+    let running = RevisionStatus::Running { endpoint, restarts: 0 };
+    let (reported, delta) = tokio::join!(ledger.revision(&apps[0], running), apply(&mut edge));
+    reported.unwrap();
+    assert_eq!(route(&delta["upsert"])["upstreams"], json!([endpoint]));
+    assert_eq!(platform.read(&apps[0]).await.status, common::api::DeploymentStatus::Ready);
 }

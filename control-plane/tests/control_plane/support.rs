@@ -1,5 +1,6 @@
 //! A running control plane, and the hands of a client, a deployer and an edge.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,6 +168,21 @@ impl Platform {
         let live = self.read(&asked.id).await;
         assert_eq!(live.status, DeploymentStatus::Live);
         live
+    }
+
+    /// Deploys an app, the deployer's part included: the states that it passes are checked.
+    pub async fn deploy_app(&self, project: &str, image: &str, endpoint: SocketAddr) -> Deployment {
+        let asked = self.ask(project).await;
+        let (lease, _) = self.claim().await;
+        let ledger = self.ledger();
+        let facts = common::ledger::Facts { kind: Some(common::deployment::Kind::Node), ..Default::default() };
+        ledger.facts(&asked.id, facts).await.unwrap();
+        ledger.built(&asked.id).await.unwrap();
+        ledger.started(&asked.id, image).await.unwrap();
+        assert_eq!(self.read(&asked.id).await.status, DeploymentStatus::Starting);
+        assert!(ledger.succeeded(&asked.id, Output::App { image: image.to_owned(), endpoint }).await.unwrap());
+        self.queue.complete(&lease).await.unwrap();
+        self.read(&asked.id).await
     }
 
     /// Opens a WebSocket of the API.

@@ -15,18 +15,14 @@ use crate::work::Work;
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What is the platform's to say. Everything else a project may set, `CI` too.
 const OURS: [&str; 6] = ["PATH", "HOME", "PORT", "TMPDIR", "ASTROCLOUD", VENDORED_ENV];
-/// The same for every build: no colours in the log, no questions that nobody answers, no reports to vendors. `CI` is
-/// not among them: with it, tools make errors of warnings.
-const ALWAYS: [(&str, &str); 11] = [
+/// The same for every build: no colours in the log, no questions that nobody answers, no reports to vendors. The plan
+/// adds what its frameworks need. `CI` is not among them: with it, tools make errors of warnings.
+const ALWAYS: [(&str, &str); 7] = [
     ("ASTROCLOUD", "1"),
     ("LANG", "C.UTF-8"),
     ("NO_COLOR", "1"),
     ("npm_config_update_notifier", "false"),
     ("COREPACK_ENABLE_DOWNLOAD_PROMPT", "0"),
-    ("NG_CLI_ANALYTICS", "false"),
-    ("NEXT_TELEMETRY_DISABLED", "1"),
-    ("ASTRO_TELEMETRY_DISABLED", "1"),
-    ("GATSBY_TELEMETRY_DISABLED", "1"),
     ("YARN_ENABLE_TELEMETRY", "0"),
     ("DO_NOT_TRACK", "1"),
 ];

@@ -7,7 +7,7 @@
 //! It must never tell that an app runs which does not, send traffic of one app to another, let an app end
 //! without its log and the ledger saying why, or leave a process behind.
 //!
-//! Each app has a task of its own, its [`life`], from the start to the last report.
+//! Each app has a task of its own, its `life`, from the start to the last report.
 
 mod config;
 

@@ -7,15 +7,54 @@ use async_trait::async_trait;
 use common::bus::{Batch, Bus, BusError, Line, LogBus, StreamName, Topic};
 use common::id::DeploymentId;
 
-/// Lines that are kept: the message of an error and the top of its stack.
-const LINES: usize = 10;
+/// Lines that are told: an error with its stack, and what came before it.
+const LINES: usize = 20;
+/// So many of them are errors, if there are as many. The two streams come through two pipes, so their order is not
+/// certain: what an app says after its error must not push that out.
+const ERRORS: usize = 15;
 /// Characters of a line that are kept.
 const CHARS: usize = 300;
 
 /// A bus that remembers what an app said last.
 pub(crate) struct Tail {
     bus: Bus,
-    last: Mutex<VecDeque<String>>,
+    last: Mutex<Last>,
+}
+
+/// The last lines of each stream, with their places among all lines.
+#[derive(Default)]
+struct Last {
+    count: u64,
+    stdout: VecDeque<(u64, String)>,
+    stderr: VecDeque<(u64, String)>,
+}
+
+impl Last {
+    fn remember(&mut self, line: &Line) {
+        let lines = match line.stream {
+            StreamName::Stdout => &mut self.stdout,
+            StreamName::Stderr => &mut self.stderr,
+            StreamName::System => return,
+        };
+        if line.text.trim().is_empty() {
+            return;
+        }
+        if lines.len() == LINES {
+            lines.pop_front();
+        }
+        lines.push_back((self.count, line.text.chars().take(CHARS).collect()));
+        self.count += 1;
+    }
+
+    /// The last lines of both, oldest first.
+    fn told(self) -> Vec<String> {
+        let errors = self.stderr.len().min(ERRORS.max(LINES.saturating_sub(self.stdout.len())));
+        let others = self.stdout.len().min(LINES - errors);
+        let newest = |lines: VecDeque<(u64, String)>, n: usize| lines.into_iter().rev().take(n);
+        let mut told: Vec<(u64, String)> = newest(self.stderr, errors).chain(newest(self.stdout, others)).collect();
+        told.sort_unstable();
+        told.into_iter().map(|(_, line)| line).collect()
+    }
 }
 
 impl Tail {
@@ -25,22 +64,11 @@ impl Tail {
 
     /// The last lines since this was called before, oldest first.
     pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.lock()).into()
-    }
-
-    fn remember(&self, lines: &[Line]) {
-        let said = lines.iter().filter(|line| line.stream != StreamName::System && !line.text.trim().is_empty());
-        let mut last = self.lock();
-        for line in said {
-            if last.len() == LINES {
-                last.pop_front();
-            }
-            last.push_back(line.text.chars().take(CHARS).collect());
-        }
+        std::mem::take(&mut *self.lock()).told()
     }
 
     /// Held for queue operations only.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<String>> {
+    fn lock(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -48,7 +76,7 @@ impl Tail {
 #[async_trait]
 impl LogBus for Tail {
     async fn append(&self, topic: &Topic, lines: Vec<Line>) -> Result<u64, BusError> {
-        self.remember(&lines);
+        lines.iter().for_each(|line| self.lock().remember(line));
         self.bus.append(topic, lines).await
     }
 
@@ -70,5 +98,35 @@ impl LogBus for Tail {
 
     async fn remove(&self, deployment: &DeploymentId) -> Result<(), BusError> {
         self.bus.remove(deployment).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::time::Timestamp;
+
+    use super::*;
+
+    fn told(said: impl IntoIterator<Item = (StreamName, String)>) -> Vec<String> {
+        let mut last = Last::default();
+        said.into_iter().for_each(|(stream, text)| last.remember(&Line { time: Timestamp::now(), stream, text }));
+        last.told()
+    }
+
+    #[test]
+    fn an_error_is_not_pushed_out_by_what_is_read_after_it() {
+        let errors = (0..ERRORS).map(|n| (StreamName::Stderr, format!("error {n}")));
+        let chatter = (0..100).map(|n| (StreamName::Stdout, format!("line {n}")));
+        let told = told(errors.chain(chatter));
+        assert_eq!(told.len(), LINES);
+        assert_eq!((told[0].as_str(), told[ERRORS].as_str()), ("error 0", "line 95"));
+    }
+
+    #[test]
+    fn one_stream_may_have_all_lines_and_those_of_the_platform_do_not_count() {
+        let chatter = (0..100).map(|n| (StreamName::Stderr, format!("error {n}")));
+        let told =
+            told(chatter.chain([(StreamName::System, "Stopping.".to_owned()), (StreamName::Stdout, " ".to_owned())]));
+        assert_eq!((told.len(), told[0].as_str(), told[LINES - 1].as_str()), (LINES, "error 80", "error 99"));
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::cgroup::Base;
 use crate::network::Connector;
-use crate::{Exit, Level, Limits, Mount, Network, Spec, spawn};
+use crate::{Exit, Level, Limits, Mount, Network, Spec, work};
 
 /// How long a canary may live. A healthy one lives for some tens of milliseconds.
 const CANARY: Duration = Duration::from_secs(15);
@@ -58,7 +58,7 @@ impl Sandbox {
         let root = nix::unistd::geteuid().is_root();
         let wanted = options.run_as.filter(|(uid, gid)| *uid != 0 && *gid != 0).unwrap_or(NOBODY);
         let base = tokio::task::spawn_blocking(|| {
-            spawn::sweep_left_behind();
+            work::sweep_left_behind();
             Base::find()
         });
         let base = base.await.unwrap_or_default();

@@ -39,6 +39,7 @@ mod supervise;
 mod view;
 mod walk;
 mod wire;
+mod work;
 
 pub use detect::{Options, Sandbox};
 pub use exit::{Exit, LimitHit};

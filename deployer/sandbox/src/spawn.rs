@@ -3,14 +3,13 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::mpsc;
 
-use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
@@ -19,12 +18,13 @@ use tokio::sync::watch;
 use crate::cgroup::Group;
 use crate::detect::Inner;
 use crate::family::{Family, Leash};
-use crate::helper::{VERB, outer};
+use crate::helper::VERB;
 use crate::network::Connect;
 use crate::procs::{self, MARKER};
 use crate::running::{Killer, Running};
 use crate::supervise::Supervisor;
 use crate::wire::{Plan, Rlimits};
+use crate::work::{Work, closed_to};
 use crate::{Level, Network, Sandbox, Spec, view};
 
 /// Bytes of `/tmp` inside, at most, and of `/dev/shm`: as much as installing a large dependency unpacks, and little
@@ -33,9 +33,6 @@ pub(crate) const TMP_BYTES: u64 = 512 << 20;
 
 /// Processes of our own that the kernel counts with the command's: the outermost, bubblewrap's second, the first inside.
 const HELPERS: u64 = 3;
-
-/// How the names of our folders in the host's `/tmp` begin; the platform's pid follows.
-const PREFIX: &str = "astrocloud-sandbox-";
 
 /// Why a command could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +53,17 @@ pub enum SpawnError {
     Target {
         /// The path as it was given.
         path: PathBuf,
+    },
+    /// Without a file system of its own, a command reaches its mounts by the host's paths.
+    #[error(
+        "commands run as user {uid}, who cannot pass through {}; use another folder, or run the platform as an \
+         ordinary user", path.display()
+    )]
+    Closed {
+        /// The folder that is closed.
+        path: PathBuf,
+        /// The user.
+        uid: u32,
     },
     /// A variable's name or value, or an argument, has a character that the system does not take.
     #[error("{what} has a NUL character or an empty or malformed name; correct it")]
@@ -79,16 +87,16 @@ impl Sandbox {
     /// When the spec makes no sense, or the system refuses a process.
     pub fn spawn(&self, spec: Spec) -> Result<Running, SpawnError> {
         let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
-        check(&spec, self.level())?;
+        check(&spec, self.level(), self.inner.run_as)?;
         let inner = &self.inner;
         let remaps = inner.level.remaps();
-        let work = Work::make(remaps)?;
+        let work = Work::make(inner.level, inner.run_as)?;
         let connector = inner.connector.filter(|_| spec.network == Network::Outbound && remaps);
         let group = inner.base.make(spec.limits.memory, u64::from(spec.limits.processes) + HELPERS);
 
         let mut env = spec.env;
         let mut marker = None;
-        if let Some(tmp) = &work.tmp {
+        if let Some(tmp) = work.tmp() {
             for name in ["TMPDIR", "TMP", "TEMP"] {
                 env.retain(|(other, _)| other != name);
                 env.push((name.into(), tmp.to_string_lossy().into_owned()));
@@ -99,7 +107,7 @@ impl Sandbox {
         }
         let mut writable: Vec<_> =
             spec.mounts.iter().filter(|mount| mount.writable).map(|mount| mount.source.clone()).collect();
-        writable.extend(work.tmp.clone());
+        writable.extend(work.tmp().map(PathBuf::from));
         let plan = Plan {
             level: inner.level,
             argv: spec.argv,
@@ -113,8 +121,8 @@ impl Sandbox {
             },
             run_as: inner.run_as,
             cgroups: group.doors(),
-            staging: work.staging.clone(),
-            private_tmp: work.tmp.clone(),
+            staging: work.staging(),
+            private_tmp: work.tmp().map(PathBuf::from),
             tmp_bytes: TMP_BYTES.min(spec.limits.memory / 2),
             own_network: connector.is_some(),
             resolv_conf: connector.map_or_else(view::resolv_conf, |connector| connector.resolv_conf()),
@@ -156,72 +164,7 @@ impl Sandbox {
     }
 }
 
-/// The host's folders of one sandbox; removed with it.
-pub(crate) struct Work {
-    folder: TempDir,
-    /// Empty, to mount on.
-    staging: PathBuf,
-    /// What stands in for `/tmp`, where that cannot be private.
-    tmp: Option<PathBuf>,
-}
-
-impl Work {
-    fn make(remaps: bool) -> io::Result<Self> {
-        let prefix = format!("{PREFIX}{}-", std::process::id());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
-        // The unprivileged user has to pass through.
-        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711))?;
-        let staging = folder.path().join("staging");
-        fs::create_dir_all(outer::root_below(&staging))?;
-        for folder in [staging.clone(), outer::root_below(&staging)] {
-            fs::set_permissions(folder, PermissionsExt::from_mode(0o755))?;
-        }
-        let tmp = if remaps {
-            None
-        } else {
-            let tmp = folder.path().join("tmp");
-            fs::create_dir(&tmp)?;
-            fs::set_permissions(&tmp, PermissionsExt::from_mode(0o700))?;
-            Some(tmp)
-        };
-        Ok(Self { folder, staging, tmp })
-    }
-
-    /// A name that no other sandbox has.
-    fn name(&self) -> String {
-        self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-
-    /// The folder that stands in for `/tmp`.
-    pub(crate) fn tmp(&self) -> Option<&Path> {
-        self.tmp.as_deref()
-    }
-
-    /// Removes the folders, also those that the command has locked. Blocking.
-    pub(crate) fn remove(self) {
-        if let Some(tmp) = &self.tmp {
-            // Takes back the right to list, without which nothing can be removed.
-            let _ = crate::walk::walk(tmp, &mut |_| ());
-        }
-        let _ = self.folder.close();
-    }
-}
-
-/// Removes the folders that platforms left behind when they were killed. Blocking.
-pub(crate) fn sweep_left_behind() {
-    let own = nix::unistd::geteuid().as_raw();
-    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
-        let Some(pid) = owner.filter(|pid| *pid != std::process::id()) else { continue };
-        let ours = entry.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == own);
-        if ours && !Path::new(&format!("/proc/{pid}")).exists() {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-fn check(spec: &Spec, level: Level) -> Result<(), SpawnError> {
+fn check(spec: &Spec, level: Level, run_as: Option<(u32, u32)>) -> Result<(), SpawnError> {
     if spec.argv.first().is_none_or(String::is_empty) {
         return Err(SpawnError::NoCommand);
     }
@@ -241,6 +184,15 @@ fn check(spec: &Spec, level: Level) -> Result<(), SpawnError> {
         let within = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
         if !path.is_absolute() || !within {
             return Err(SpawnError::Target { path: path.clone() });
+        }
+    }
+    if let Some(user) = run_as.filter(|_| !level.remaps()) {
+        for mount in &spec.mounts {
+            // The mount itself is given to that user, if writable.
+            let way = if mount.writable { mount.source.parent() } else { Some(&*mount.source) };
+            if let Some(path) = way.and_then(|way| closed_to(way, user)) {
+                return Err(SpawnError::Closed { path, uid: user.0 });
+            }
         }
     }
     Ok(())

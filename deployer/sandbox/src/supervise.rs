@@ -20,8 +20,9 @@ use crate::family::{Family, Leash};
 use crate::network::{Connect, Connection};
 use crate::running::{Killer, Request};
 use crate::sample::{Judge, Sample, full, look};
-use crate::spawn::{TMP_BYTES, Work};
+use crate::spawn::TMP_BYTES;
 use crate::wire::{GO, NO_NETWORK, REPORT_BYTES, Report, TERMINATE};
+use crate::work::Work;
 use crate::{Exit, Level, LimitHit, Limits};
 
 /// The pause between looks at the processes. A build that runs away gets this long; a look costs some milliseconds.

@@ -15,11 +15,11 @@ pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &m
     prepare(proxy, session);
     let found = match host::of(session.req_header()) {
         None => Err(Page::BadRequest("The request does not say which site it is for.")),
-        Some(host) => {
-            let table = proxy.routes.now();
-            let missing = if table.is_known() { Page::NoSite } else { Page::NotReady };
-            table.find(&host).cloned().ok_or(missing)
-        }
+        Some(host) => find(proxy, &host),
+    };
+    let found = match found {
+        Ok(entry) if wake::is_asleep(&entry) => wake::wait(proxy, entry).await,
+        found => found,
     };
     let entry = match found {
         Ok(entry) => entry,
@@ -34,7 +34,7 @@ pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &m
             site::serve(session, &entry, earlier, &proxy.cache).await?;
             Ok(true)
         }
-        Target::App { upstreams, unavailable } => {
+        Target::App { upstreams, unavailable, .. } => {
             ctx.upstream = upstream_peer::choose(upstreams, &[]);
             if ctx.upstream.is_none() {
                 Page::Unavailable(unavailable.clone()).send(session, Some(&entry)).await?;

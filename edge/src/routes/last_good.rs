@@ -124,7 +124,7 @@ mod tests {
             project: "a".into(),
             deployment: DeploymentId::new(),
             production: true,
-            target: Target::App { upstreams: vec!["127.0.0.1:1".parse().unwrap()], unavailable: None },
+            target: Target::App { upstreams: vec!["127.0.0.1:1".parse().unwrap()], unavailable: None, wakes: false },
         };
         Table::from(Snapshot { version, routes: vec![route] })
     }

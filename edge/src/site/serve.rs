@@ -241,12 +241,11 @@ impl File {
                 answer::send(session, head, bytes).await
             }
             Content::Pieces(mut pieces) => {
-                let visitor = session.as_downstream_mut();
-                visitor.write_response_header(Box::new(head.into())).await?;
+                answer::begin(session, head).await?;
                 loop {
                     match pieces.next().await {
-                        Ok(Some(piece)) => visitor.write_response_body(piece, false).await?,
-                        Ok(None) => return visitor.write_response_body(Bytes::new(), true).await,
+                        Ok(Some(piece)) => answer::write(session, piece, false).await?,
+                        Ok(None) => return answer::write(session, Bytes::new(), true).await,
                         Err(error) => {
                             // The connection is closed before the promised length, so the visitor knows.
                             tracing::error!(key = self.form.key(), %error, "a blob broke off");

@@ -202,7 +202,7 @@ async fn a_websocket_passes_and_outlives_the_usual_silence() {
 #[tokio::test]
 async fn an_app_without_an_instance_says_why() {
     let world = World::start().await;
-    let target = Target::App { upstreams: Vec::new(), unavailable: Some("The app is starting.".into()) };
+    let target = Target::App { upstreams: Vec::new(), unavailable: Some("The app is starting.".into()), wakes: false };
     let preview = Route { production: false, ..route("app", &DeploymentId::new(), target) };
     world.tell(vec![preview]).await;
     let answer = world.request("POST", "app", "/").body("x").send().await.unwrap();
@@ -247,6 +247,15 @@ async fn an_app_that_fails_is_told_without_its_inside() {
 }
 
 #[tokio::test]
+async fn an_app_at_a_single_deployments_address_is_kept_out_of_search_engines() {
+    let world = World::start().await;
+    let app = App::start("app").await;
+    let target = Target::App { upstreams: vec![app.addr], unavailable: None, wakes: false };
+    world.tell(vec![Route { production: false, ..route("app-1", &DeploymentId::new(), target) }]).await;
+    assert_eq!(field(&world.get("app-1", "/").send().await.unwrap(), "x-robots-tag"), "noindex");
+}
+
+#[tokio::test]
 async fn a_request_that_has_begun_keeps_its_app_when_the_route_flips() {
     let world = World::start().await;
     let (old, new) = (App::start("old").await, App::start("new").await);
@@ -259,4 +268,32 @@ async fn a_request_that_has_begun_keeps_its_app_when_the_route_flips() {
     let answer = begun.await.unwrap().unwrap();
     assert_eq!(field(&answer, "x-astrocloud-deployment"), old_id.as_str());
     assert_eq!(answer.text().await.unwrap(), "old");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flips_between_apps_under_load_fail_no_request() {
+    let world = Arc::new(World::start().await);
+    let apps = [App::start("one").await, App::start("two").await];
+    world.app("app", &[apps[0].addr]).await;
+    let done = tokio_util::sync::CancellationToken::new();
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (world, done) = (Arc::clone(&world), done.clone());
+            tokio::spawn(async move {
+                while !done.is_cancelled() {
+                    let answer = world.request("POST", "app", "/upload").body("body").send().await.unwrap();
+                    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, "body"));
+                }
+            })
+        })
+        .collect();
+    for flip in 0..50 {
+        let live = &apps[flip % 2];
+        world.app("app", &[live.addr]).await;
+        assert_eq!(world.get("app", "/").send().await.unwrap().text().await.unwrap(), live.name);
+    }
+    done.cancel();
+    for task in load {
+        task.await.unwrap();
+    }
 }

@@ -83,6 +83,82 @@ async fn a_connection_is_used_again_only_when_the_visitor_wants_it() {
 }
 
 #[tokio::test]
+async fn an_address_in_use_is_refused_by_its_name() {
+    let world = World::start().await;
+    let message = edge::listen(world.edge.addr()).unwrap_err().to_string();
+    assert!(message.contains(&world.edge.addr().to_string()), "{message}");
+}
+
+#[tokio::test]
+async fn a_visitor_beyond_the_bound_waits_until_another_leaves() {
+    let world = World::start_with(|config| config.max_connections = 1).await;
+    world.site("blog", vec![file("/index.html", "page")], false).await;
+    let mut first = TcpStream::connect(world.edge.addr()).await.unwrap();
+    first.write_all(REQUEST).await.unwrap();
+    read_until(&mut first, b"page").await;
+    let mut second = TcpStream::connect(world.edge.addr()).await.unwrap();
+    second.write_all(REQUEST).await.unwrap();
+    first.write_all(REQUEST).await.unwrap();
+    read_until(&mut first, b"page").await;
+    assert!(second.try_read(&mut [0; 1]).is_err(), "the second waits");
+    drop(first);
+    read_until(&mut second, b"page").await;
+}
+
+#[tokio::test]
+async fn a_visitor_who_drips_a_head_is_cut_off() {
+    let world = World::start_with(|config| config.timeouts.client_head = Duration::from_millis(50)).await;
+    let mut socket = TcpStream::connect(world.edge.addr()).await.unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: blog").await.unwrap();
+    assert_eq!(soon(socket.read(&mut [0; 1])).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn the_access_log_tells_each_request_without_its_secrets() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let world = World::start().await;
+    let id = world.site("blog", vec![file("/index.html", "page")], false).await;
+    world.get("blog", "/?token=hunter2").header("cookie", "hunter2").send().await.unwrap();
+    world.get("nobody", "/missing?hunter2").send().await.unwrap();
+    soon(world.edge.drain(Duration::from_secs(5))).await;
+    drop(guard);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+    let access: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|event: &serde_json::Value| event["target"] == "edge::access")
+        .map(|event| event["fields"].clone())
+        .collect();
+    assert_eq!(access.len(), 2, "{text}");
+    for (name, value) in [("host", "blog.localhost"), ("project", "blog"), ("method", "GET"), ("path", "/")] {
+        assert_eq!(access[0][name], value);
+    }
+    assert_eq!((&access[0]["deployment"], &access[0]["status"]), (&id.as_str().into(), &200.into()));
+    assert_eq!(access[0]["bytes"], 4);
+    assert!(access[0]["duration_ms"].is_number());
+    assert_eq!((&access[1]["path"], &access[1]["status"]), (&"/missing".into(), &404.into()));
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
 async fn http_2_without_tls_is_answered_too() {
     let world = World::start().await;
     world.site("blog", vec![file("/index.html", "page")], false).await;

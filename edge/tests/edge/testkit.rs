@@ -250,7 +250,7 @@ impl World {
     /// Makes an app live as `HOST.localhost`.
     pub async fn app(&self, host: &str, upstreams: &[SocketAddr]) -> DeploymentId {
         let id = DeploymentId::new();
-        let target = Target::App { upstreams: upstreams.to_vec(), unavailable: None };
+        let target = Target::App { upstreams: upstreams.to_vec(), unavailable: None, wakes: false };
         self.tell(vec![route(host, &id, target)]).await;
         id
     }

@@ -13,7 +13,7 @@ use common::bus::file::FileBus;
 use common::bus::{Bus, Record, StreamName, Topic, follow};
 use common::deployment::Failure;
 use common::id::DeploymentId;
-use common::ledger::{App, Facts, Ledger, LedgerError, Output, Work};
+use common::ledger::{App, Facts, Ledger, LedgerError, Output, Wanted, Work};
 use common::registry::layout::OciLayout;
 use common::registry::{Registry, Start};
 use common::revision::RevisionStatus;
@@ -230,10 +230,10 @@ impl Ledger for Recorder {
     async fn failed(&self, _: &DeploymentId, _: Failure) -> Result<(), LedgerError> {
         unreachable!("the caller reports starts")
     }
-    async fn app(&self, _: &DeploymentId) -> Result<Option<App>, LedgerError> {
+    async fn wanted_app(&self, _: &DeploymentId) -> Result<Option<Wanted>, LedgerError> {
         unreachable!("the caller looks apps up")
     }
-    async fn wanted_apps(&self) -> Result<Vec<App>, LedgerError> {
+    async fn wanted_apps(&self) -> Result<Vec<Wanted>, LedgerError> {
         unreachable!("the caller looks apps up")
     }
     async fn start_failed(&self, _: &DeploymentId, _: Failure) -> Result<(), LedgerError> {

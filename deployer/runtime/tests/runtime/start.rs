@@ -67,7 +67,7 @@ async fn an_app_that_ends_at_once_is_told_with_its_exit_code_and_its_last_lines(
     assert_eq!(error.code(), "app_exited");
     let StartError::Exited { how, last_lines } = error else { panic!("{error}") };
     assert_eq!(how, "it ended with exit code 7");
-    assert_eq!(last_lines.len(), 10);
+    assert_eq!(last_lines.len(), 20);
     assert!(last_lines.contains(&"cannot reach ***".to_owned()), "{last_lines:?}");
     assert!(unpacked(&world).is_empty());
 }

@@ -11,6 +11,7 @@ use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::{Doing, Problem, SELF, VERB, control, namespaces, outer, report};
 use crate::Level;
@@ -53,6 +54,8 @@ fn run(mut control: File, staged: bool) -> Result<ExitCode, Problem> {
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         .doing(|| "wait for signals".into())?;
 
+    // The command, which may be of the user that owns the platform's executable, must not reach it through us.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing(|| "protect the sandbox's first process".into())?;
     let command = start(plan)?;
     report(Report::Started);
     let mut init = Init { control, signals, command };

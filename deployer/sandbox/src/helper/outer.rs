@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursi
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::{Doing, Problem, control, report};
-use crate::Level;
+use crate::{Level, Mount};
 use crate::walk::{is_dir, is_file, walk};
 use crate::wire::{GO, Plan, Report};
 
@@ -29,6 +29,9 @@ pub(super) fn run() -> Result<ExitCode, Problem> {
     for door in &plan.cgroups {
         fs::write(door, "0").doing(|| format!("join the control group {}", door.display()))?;
     }
+    // Whatever the platform keeps from others, the unprivileged user has to pass through what we make; and a build's
+    // output must not depend on it.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     let mut staged = false;
     if let Some((uid, gid)) = plan.run_as {
         let writable = plan.mounts.iter().filter(|mount| mount.writable).map(|mount| &mount.source);
@@ -90,13 +93,12 @@ fn give(root: &Path, uid: u32, gid: u32) -> Result<(), Problem> {
 /// Binds every mount below the staging folder, in a mount namespace of our own, and changes the plan accordingly.
 /// Says whether it worked: root in a container may lack the right.
 fn stage(plan: &mut Plan) -> bool {
-    let folder = |path: &Path| rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
-    // Opened first: the staging folder may hide them.
-    let sources: Option<Vec<OwnedFd>> = plan.mounts.iter().map(|mount| folder(&mount.source)).collect();
-    let Some(sources) = sources else { return false };
     let place = || -> rustix::io::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS).map_err(|_| rustix::io::Errno::PERM)?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        // Opened in the new namespace, which binds only what is its own, and before the staging folder may hide them.
+        let open = |mount: &Mount| rustix::fs::openat(CWD, &mount.source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let sources = plan.mounts.iter().map(open).collect::<Result<Vec<OwnedFd>, _>>()?;
         mount("tmpfs", &plan.staging, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, MOUNT_POINTS)?;
         rustix::fs::mkdir(root_below(&plan.staging), Mode::from_raw_mode(0o755))?;
         for (index, source) in sources.iter().enumerate() {

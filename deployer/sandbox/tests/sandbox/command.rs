@@ -152,7 +152,8 @@ async fn a_spec_that_makes_no_sense_is_refused_before_anything_starts() {
         assert!(matches!(refused(&|spec| spec.env.push(("A=B".into(), "".into()))), SpawnError::Text { .. }));
         assert!(matches!(refused(&|spec| spec.env.push(("A".into(), "\0".into()))), SpawnError::Text { .. }));
         assert!(matches!(refused(&|spec| spec.cwd = "relative".into()), SpawnError::Target { .. }));
-        let mount = |source: &str, target: &str| Mount { source: source.into(), target: target.into(), writable: false };
+        let mount =
+            |source: &str, target: &str| Mount { source: source.into(), target: target.into(), writable: false };
         let missing = refused(&|spec| spec.mounts.push(mount("/no/such/source", "/a")));
         assert!(matches!(missing, SpawnError::Mount { .. }));
         assert!(missing.to_string().contains("/no/such/source"), "{missing}");

@@ -77,14 +77,7 @@ pub fn remaps(level: Level) -> bool {
 
 /// Limits that no well-behaved command of these tests reaches.
 pub fn ample() -> Limits {
-    Limits {
-        wall: Some(PATIENCE),
-        memory: 1 << 30,
-        processes: 256,
-        file_size: 256 * MIB,
-        disk: None,
-        open_files: 1024,
-    }
+    Limits { wall: Some(PATIENCE), memory: 1 << 30, processes: 256, file_size: 256 * MIB, disk: None, open_files: 1024 }
 }
 
 /// A place to run commands in: a writable folder, a read-only one, and a secret beside them.

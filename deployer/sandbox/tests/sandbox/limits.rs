@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use sandbox::{Exit, Level, LimitHit, Sandbox};
 
+use tokio::task::JoinSet;
+
 use crate::kit::{Done, MIB, Trial, has_groups, levels, levels_and_without_groups, line};
 
 /// The shell's fork bomb, which dies of its own success; and the famous one of a shell that tries again and again.
@@ -55,7 +57,7 @@ async fn processes_of_a_shells_fork_bomb() {
     for sandbox in &levels_and_without_groups().await {
         let done = fork_bomb(sandbox, ["sh", "-c", BOMB]).await;
         // The kernel of a host without groups does not tell that it has refused a process; the shell does.
-        let told = done.exit == Exit::Code(2) && done.err.contains("Cannot fork") && !has_groups(sandbox);
+        let told = matches!(done.exit, Exit::Code(_)) && done.err.contains("fork") && !has_groups(sandbox);
         assert!(told || done.exit == Exit::Limit(LimitHit::Processes(100)), "{done:?}");
     }
 }
@@ -110,8 +112,7 @@ async fn a_command_with_many_processes_does_not_take_them_from_another() {
         );
         let mut out = running.stdout.take().unwrap();
         assert_eq!(line(&mut out).await, "up");
-        let mut many =
-            large.start("i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done; echo up; wait", &[]);
+        let mut many = large.start("i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done; echo up; wait", &[]);
         assert_eq!(line(&mut many.stdout.take().unwrap()).await, "up");
         std::fs::write(small.outside("work/go"), "").unwrap();
         assert_eq!(line(&mut out).await, "done");
@@ -196,17 +197,20 @@ async fn core_files_are_not_written() {
 
 #[tokio::test]
 async fn a_command_near_its_limits_is_left_alone() {
+    let mut tasks = JoinSet::new();
     for sandbox in &levels_and_without_groups().await {
         let mut trial = Trial::new(sandbox);
         trial.limits.processes = 60;
         trial.limits.disk = Some(20 * MIB);
         trial.limits.file_size = 8 * MIB;
         trial.limits.memory = 200 * MIB;
+        // For longer than it takes to look several times.
         let script = "head -c 8388608 /dev/zero > a; head -c 8000000 /dev/zero > b;
-            i=0; while [ $i -lt 40 ]; do sleep 1.5 & i=$((i+1)); done; wait";
-        let done = trial.sh(script, &[]).await;
-        assert_eq!(done.exit, Exit::Code(0), "{done:?}");
-        let done = trial.node("Buffer.alloc(100 << 20, 1)", &[]).await;
+            i=0; while [ $i -lt 40 ]; do sleep 1.5 & i=$((i+1)); done; wait;
+            exec node -e 'Buffer.alloc(100 << 20, 1)'";
+        tasks.spawn(async move { trial.sh(script, &[]).await });
+    }
+    for done in tasks.join_all().await {
         assert_eq!(done.exit, Exit::Code(0), "{done:?}");
     }
 }
@@ -215,7 +219,7 @@ async fn a_command_near_its_limits_is_left_alone() {
 async fn many_commands_run_at_once() {
     const AT_ONCE: usize = 12;
     for sandbox in levels().await {
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = JoinSet::new();
         for number in 0..AT_ONCE {
             let mut trial = Trial::new(sandbox);
             trial.limits.processes = 16;

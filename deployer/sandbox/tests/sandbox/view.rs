@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use sandbox::{Exit, Level, Mount};
+use sandbox::{Exit, Level, Mount, SpawnError};
 
 use crate::kit::{Trial, levels, remaps, words};
 
@@ -33,6 +33,27 @@ async fn a_writable_mount_can_be_changed_and_a_read_only_one_cannot() {
         assert_eq!((changes.as_str(), done.exit.success()), ("", true), "{done:?}");
         assert_eq!(fs::read_to_string(fixed.join("file")).unwrap(), "fixed");
         assert_eq!(fs::read_dir(fixed).unwrap().count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_mount_below_a_folder_that_is_closed_to_others_is_seen_or_refused_with_the_reason() {
+    for sandbox in levels().await {
+        let trial = Trial::new(sandbox);
+        let closed = trial.outside("closed");
+        fs::create_dir_all(closed.join("inner")).unwrap();
+        fs::write(closed.join("inner/file"), "within").unwrap();
+        fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
+        let mut spec = trial.spec(["cat", &trial.inside("closed/inner/file")]);
+        spec.mounts.push(Mount { source: closed.join("inner"), target: "/trial/closed/inner".into(), writable: false });
+        match sandbox.spawn(spec) {
+            Ok(running) => {
+                let done = trial.finish(running).await;
+                assert_eq!(done.out, "within", "{done:?}");
+            }
+            Err(SpawnError::Closed { path, .. }) => assert!(!remaps(trial.level()) && path == closed),
+            Err(other) => panic!("{other}"),
+        }
     }
 }
 
@@ -65,7 +86,7 @@ async fn the_hosts_files_cannot_be_read_and_its_folders_not_listed() {
         let near = format!("{}/../secret", trial.inside("work"));
         let linked = trial.outside("work/link");
         std::os::unix::fs::symlink(&secret, linked).unwrap();
-        let files = [&*secret.to_string_lossy(), &near, "link", "/etc/shadow", "/etc/machine-id"];
+        let files = [&*secret.to_string_lossy(), &near, "link", "/etc/shadow", "/etc/machine-id", "/proc/1/environ"];
         let done = trial.sh(r#"for file; do cat "$file" && echo "read $file"; done; true"#, &files).await;
         assert_eq!(done.out, "", "{done:?}");
         let parent = secret.parent().unwrap().to_string_lossy();
@@ -73,7 +94,7 @@ async fn the_hosts_files_cannot_be_read_and_its_folders_not_listed() {
         assert_eq!(done.out, "", "{done:?}");
         // Nor by way of a process outside.
         let root = format!("/proc/{}/root/etc/passwd", std::process::id());
-        let done = trial.sh(r#"cat "$1""#, &[&root]).await;
+        let done = trial.sh(r#"cat "$1"; cat /proc/$PPID/environ; readlink /proc/$PPID/exe"#, &[&root]).await;
         assert_eq!(done.out, "", "{done:?}");
     }
 }
@@ -107,7 +128,8 @@ async fn devices_are_the_harmless_ones_and_work() {
         let done = trial.sh(script, &[]).await;
         assert_eq!((done.out.as_str(), &done.exit), ("4\n3\n", &Exit::Code(0)), "{done:?}");
         if trial.level() != Level::None {
-            let done = trial.sh("find /dev -type b -exec head -c1 {} ';' ; head -c1 /dev/mem /dev/kmsg; true", &[]).await;
+            let done =
+                trial.sh("find /dev -type b -exec head -c1 {} ';' ; head -c1 /dev/mem /dev/kmsg; true", &[]).await;
             assert_eq!(done.out, "", "{done:?}");
         }
     }
@@ -139,7 +161,8 @@ async fn processes_outside_are_neither_seen_nor_reached() {
             assert!(done.out.trim().parse::<u32>().unwrap() <= 4, "{done:?}");
         }
         // What another sandbox of the same user was given is not to be read.
-        let done = Trial::new(sandbox).sh("cat /proc/[0-9]*/environ 2>/dev/null | grep -c $1; true", &[trial.token()]).await;
+        let done =
+            Trial::new(sandbox).sh("cat /proc/[0-9]*/environ 2>/dev/null | grep -c $1; true", &[trial.token()]).await;
         assert_eq!(done.out, "0\n", "{done:?}");
         other.kill();
         assert_eq!(other.wait().await, Exit::Killed, "it was alive until now");
