@@ -17,6 +17,8 @@ CREATE TABLE deployments (
     -- How often a deployer took it.
     attempts BIGINT NOT NULL DEFAULT 0,
     source TEXT NOT NULL,
+    -- Login of its repository, encrypted with the installation's master key.
+    source_login TEXT,
     settings TEXT NOT NULL,
     kind TEXT,
     framework TEXT,

@@ -5,6 +5,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::id::UploadId;
+use crate::secret::Secret;
 
 /// The source of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,8 +33,60 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Takes the login (`user:password@`) out of a repository's URL: it is a secret, and the rest is shown.
+    #[must_use]
+    pub fn without_login(mut self) -> (Self, Option<Secret>) {
+        let Self::Git { url, .. } = &mut self else { return (self, None) };
+        let login = match (url.username(), url.password()) {
+            ("", None) => return (self, None),
+            (user, None) => Secret::new(user),
+            (user, Some(password)) => Secret::new(format!("{user}:{password}")),
+        };
+        // Both can be set, or neither could have been there.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        (self, Some(login))
+    }
+
+    /// Puts back what [`Self::without_login`] took.
+    #[must_use]
+    pub fn with_login(mut self, login: &Secret) -> Self {
+        if let Self::Git { url, .. } = &mut self {
+            // Both parts are percent-encoded already, and stay as they are.
+            let (user, password) = login.reveal().split_once(':').map_or((login.reveal(), None), |(u, p)| (u, Some(p)));
+            let _ = url.set_username(user);
+            let _ = url.set_password(password);
+        }
+        self
+    }
+}
+
 /// Key in the object store of an uploaded archive.
 #[must_use]
 pub fn upload_key(upload: &UploadId) -> String {
     format!("uploads/{upload}.zip")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn git(url: &str) -> Source {
+        Source::Git { url: Url::parse(url).unwrap(), branch: None, commit: None }
+    }
+
+    #[test]
+    fn a_login_is_taken_out_of_a_url_and_put_back_as_it_was() {
+        for (url, rest) in [
+            ("https://bot:p%40ss%2Fword%3A1@host/repo.git", "https://host/repo.git"),
+            ("https://token@host/repo.git", "https://host/repo.git"),
+            ("https://host/repo.git", "https://host/repo.git"),
+        ] {
+            let (source, login) = git(url).without_login();
+            assert_eq!(source, git(rest));
+            assert_eq!(login.map_or(source.clone(), |login| source.with_login(&login)), git(url));
+        }
+    }
 }

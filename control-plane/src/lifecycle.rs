@@ -190,11 +190,33 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Asks for a deployment: row first, then the job.
+    /// Asks for a deployment of a new source.
     pub(crate) async fn deploy(
         &self,
         project: &ProjectRow,
         source: Source,
+        settings: Settings,
+    ) -> Result<DeploymentRow, LifecycleError> {
+        let (source, login) = source.without_login();
+        let login = login.map(|login| self.0.key.seal(&login));
+        self.enqueue(project, source, login, settings).await
+    }
+
+    /// Asks for another deployment of an earlier one's source, with the project's present settings.
+    pub(crate) async fn redeploy(
+        &self,
+        project: &ProjectRow,
+        earlier: DeploymentRow,
+    ) -> Result<DeploymentRow, LifecycleError> {
+        self.enqueue(project, earlier.source, earlier.source_login, project.settings.clone()).await
+    }
+
+    /// Row first, then the job.
+    async fn enqueue(
+        &self,
+        project: &ProjectRow,
+        source: Source,
+        source_login: Option<String>,
         settings: Settings,
     ) -> Result<DeploymentRow, LifecycleError> {
         let id = loop {
@@ -205,6 +227,7 @@ impl Lifecycle {
                 label,
                 project: project.id.clone(),
                 source: source.clone(),
+                source_login: source_login.clone(),
                 settings: settings.clone(),
             };
             match self.0.store.insert_deployment(&new).await {

@@ -12,6 +12,11 @@ use crate::client::Client;
 use crate::exit;
 use crate::output::{self, Format};
 
+const EXAMPLES: &str = "\
+Examples:
+  astrocloud env set API_KEY=… --project shop
+  astrocloud env ls --project shop
+  astrocloud env unset API_KEY --project shop";
 const SET_EXAMPLES: &str = "\
 Examples:
   astrocloud env set API_KEY=… LEVEL=debug --project shop
@@ -27,6 +32,7 @@ Examples:
 
 /// What to do with variables.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Env {
     #[command(subcommand)]
     action: Action,

@@ -11,6 +11,10 @@ use crate::client::Client;
 use crate::exit::{self, Usage};
 use crate::output::{self, Format};
 
+const EXAMPLES: &str = "\
+Examples:
+  astrocloud projects ls
+  astrocloud projects rm shop";
 const LS_EXAMPLES: &str = "\
 Examples:
   astrocloud projects ls
@@ -27,6 +31,7 @@ The project's addresses stop answering at once, and its deployments and logs are
 
 /// What to do with projects.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Projects {
     #[command(subcommand)]
     action: Action,

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
-use crate::support::{PATIENCE, Platform, answer, folder, until, within};
+use crate::support::{PATIENCE, Platform, answer, folder, host, until, within};
 
 fn express(word: &str) -> TempDir {
     let code = format!(
@@ -68,7 +68,8 @@ async fn an_express_app_serves_streams_restarts_and_rolls_back() {
         (revision["status"] == "running" && revision["restarts"] == 1).then_some(())
     })
     .await;
-    assert_eq!(platform.get("api", "/").await.status, StatusCode::OK);
+    until("visitors get it again", || async { (platform.get("api", "/").await.status == StatusCode::OK).then_some(()) })
+        .await;
     assert!(runtime_log(&platform, &id).await.contains("exit code 3"));
 
     // A new deployment under load: no request fails, and one in flight is answered by the old app.
@@ -98,6 +99,9 @@ async fn an_express_app_serves_streams_restarts_and_rolls_back() {
     platform.deploy_live(express("two").path(), "api", &[]).await;
     assert_eq!(platform.get("api", "/").await.body, "two hunter22");
     slow.await.unwrap();
+    // The first one's own address still answers, although it is not live: a visitor starts it.
+    let own = host(&first["deployment_url"]);
+    assert_eq!(platform.get(&own, "/").await.body, "one hunter22");
     let back = platform.cli(&["rollback", "--project", "api"]).await.ok();
     assert!(back.stdout.contains("http"), "{}", back.stdout);
     assert_eq!(platform.get("api", "/").await.body, "one hunter22");

@@ -71,9 +71,12 @@ impl Browser {
 }
 
 impl Tab {
-    /// The page's text, as a visitor reads it.
+    /// The page's text, as a visitor reads it; nothing while it goes from one page to the next.
     pub async fn text(&self) -> String {
-        self.page.evaluate("document.body.innerText").await.unwrap().into_value().unwrap_or_default()
+        match self.page.evaluate("document.body.innerText").await {
+            Ok(text) => text.into_value().unwrap_or_default(),
+            Err(_) => String::new(),
+        }
     }
 
     /// Waits until the page's text holds this.

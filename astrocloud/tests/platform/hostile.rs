@@ -11,11 +11,11 @@ use crate::support::{Platform, folder};
 async fn builds_that_run_wild_end_with_their_reason_while_other_sites_answer() {
     let platform = Arc::new(
         Platform::start_with(&[
-            ("ASTROCLOUD_BUILD_WALL", "20s"),
-            ("ASTROCLOUD_BUILD_MEMORY", "1GiB"),
-            ("ASTROCLOUD_BUILD_PROCESSES", "200"),
-            ("ASTROCLOUD_BUILD_DISK", "1GiB"),
-            ("ASTROCLOUD_BUILD_FILE_SIZE", "512MiB"),
+            ("ASTROCLOUD_BUILDS_WALL", "20s"),
+            ("ASTROCLOUD_BUILDS_MEMORY", "1GiB"),
+            ("ASTROCLOUD_BUILDS_PROCESSES", "200"),
+            ("ASTROCLOUD_BUILDS_DISK", "1GiB"),
+            ("ASTROCLOUD_BUILDS_FILE_SIZE", "512MiB"),
         ])
         .await,
     );
@@ -31,7 +31,8 @@ async fn builds_that_run_wild_end_with_their_reason_while_other_sites_answer() {
         }
     });
     for (build, code, said) in [
-        ("bomb() { bomb | bomb & }; bomb; sleep 60", "limit_processes", "processes"),
+        ("bomb() { bomb | bomb & }; bomb; sleep 15; echo survived", "limit_processes", "processes"),
+        ("while :; do sleep 30 & done", "limit_processes", "processes"),
         ("dd if=/dev/zero of=big bs=1M count=10240", "limit_file_size", "512 MiB"),
         ("for n in 1 2 3 4; do dd if=/dev/zero of=big$n bs=1M count=400; done; sleep 60", "limit_disk", "1 GiB"),
         ("yes | head -n 10000000", "limit_output", "lines"),
@@ -84,7 +85,8 @@ async fn a_canceled_build_leaves_no_process() {
         ("build.sh", "echo begun; (setsid sleep 98765 &) ; sleep 98765"),
     ]);
     let at = source.path().to_str().unwrap().to_owned();
-    let deploy = platform.cli(&["deploy", &at, "--project", "long", "--json"]);
+    let args = ["deploy", &at, "--project", "long", "--json"];
+    let deploy = platform.cli(&args);
     let cancel = async {
         let id = crate::support::until("the build has begun", || async {
             let page = platform.api(reqwest::Method::GET, "/projects/long/deployments").await;

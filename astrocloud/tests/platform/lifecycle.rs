@@ -27,7 +27,8 @@ async fn a_build_that_the_kill_interrupted_is_built_again() {
         // Goes on only when it is begun for the second time.
         ("build.sh", "mkdir -p dist && echo done > dist/index.html && test -e node_modules/again || { mkdir -p node_modules; echo building; sleep 8; }"),
     ]);
-    let deploying = platform.cli(&["deploy", source.path().to_str().unwrap(), "--project", "slow", "--json"]);
+    let args = ["deploy", source.path().to_str().unwrap(), "--project", "slow", "--json"];
+    let deploying = platform.cli(&args);
     let begun = async {
         crate::support::until("the build has begun", || async {
             let page = platform.api(reqwest::Method::GET, "/projects/slow/deployments").await;

@@ -36,7 +36,7 @@ async fn archives_that_would_do_harm_are_refused_with_the_reason() {
         ("many.zip", "100"),
         ("bomb.zip", "GiB"),
         ("cases.zip", "Index.html"),
-        ("truncated.zip", "ZIP"),
+        ("truncated.zip", "too early"),
         ("encrypted.zip", "encrypted"),
     ] {
         let (outcome, json) = platform.deploy(&at(name), "harm", &[]).await;

@@ -103,7 +103,6 @@ pub(super) async fn redeploy(
 ) -> Result<(StatusCode, Json<Deployment>), ApiError> {
     let old = state.0.lifecycle.row(&deployment.parse()?).await?;
     let project = state.project(old.project.as_str()).await?;
-    let settings = project.settings.clone();
-    let row = state.0.lifecycle.deploy(&project, old.source, settings).await?;
+    let row = state.0.lifecycle.redeploy(&project, old).await?;
     Ok((StatusCode::ACCEPTED, Json(state.0.lifecycle.show(row).await?)))
 }

@@ -5,6 +5,7 @@ use common::deployment::{Event, Failure, Kind, State};
 use common::id::DeploymentId;
 use common::ledger::{App, Facts, Ledger, LedgerError, Output, Wanted, Work};
 use common::revision::RevisionStatus;
+use common::secret::SecretError;
 use common::time::Timestamp;
 
 use super::{Lifecycle, LifecycleError};
@@ -15,6 +16,10 @@ impl From<StoreError> for LedgerError {
     fn from(e: StoreError) -> Self {
         Self::Failed(e.to_string())
     }
+}
+
+fn unreadable(e: SecretError) -> LedgerError {
+    LedgerError::Failed(e.to_string())
 }
 
 impl Lifecycle {
@@ -78,7 +83,10 @@ impl Ledger for Lifecycle {
             deployment: row.id,
             project: row.project,
             project_name: row.project_name,
-            source: row.source,
+            source: match row.source_login {
+                Some(sealed) => row.source.with_login(&self.0.key.open(&sealed).map_err(unreadable)?),
+                None => row.source,
+            },
             settings: row.settings,
             env,
             previous: ready.into_iter().find(|r| r.kind == Some(Kind::Static)).map(|r| r.id),

@@ -30,6 +30,8 @@ pub struct DeploymentRow {
     pub state: State,
     /// What it is built from.
     pub source: Source,
+    /// Login of its repository, sealed.
+    pub source_login: Option<String>,
     /// How.
     pub settings: Settings,
     /// What it is.
@@ -79,6 +81,8 @@ pub struct NewRow {
     pub project: ProjectId,
     /// What it is built from.
     pub source: Source,
+    /// Login of its repository, sealed.
+    pub source_login: Option<String>,
     /// How.
     pub settings: Settings,
 }
@@ -115,6 +119,7 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
         live: row.try_get::<i64, _>("live")? == 1,
         state,
         source: json(row, "source")?,
+        source_login: row.try_get("source_login")?,
         settings: json(row, "settings")?,
         kind: match kind.as_deref() {
             Some("static") => Some(Kind::Static),
@@ -154,13 +159,14 @@ impl Store {
     /// When the database failed or the label is taken.
     pub async fn insert_deployment(&self, new: &NewRow) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO deployments (id, label, project, state, source, settings, created_at) \
-             SELECT $1, $2, $3, 'queued', $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM projects WHERE name = $2)",
+            "INSERT INTO deployments (id, label, project, state, source, source_login, settings, created_at) \
+             SELECT $1, $2, $3, 'queued', $4, $5, $6, $7 WHERE NOT EXISTS (SELECT 1 FROM projects WHERE name = $2)",
         )
         .bind(new.id.as_str())
         .bind(new.label.as_str())
         .bind(new.project.as_str())
         .bind(to_json("source", &new.source)?)
+        .bind(new.source_login.as_deref())
         .bind(to_json("settings", &new.settings)?)
         .bind(Timestamp::now().as_millis())
         .execute(&self.pool)

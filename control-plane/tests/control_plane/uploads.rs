@@ -37,3 +37,20 @@ async fn a_repository_is_fetched_over_http_only() {
         assert_eq!(answer.problem(), "invalid_request", "{url}");
     }
 }
+
+#[tokio::test]
+async fn a_repositorys_login_reaches_the_deployer_and_nobody_else() {
+    let platform = Platform::start().await;
+    platform.project("shop").await;
+    let url = "https://bot:hunter22@host.example/repo.git";
+    let asked = platform.post("/projects/shop/deployments", json!({ "source": { "type": "git", "url": url } })).await;
+    assert_eq!(asked.body["source"]["url"], "https://host.example/repo.git");
+    let (lease, work) = platform.claim().await;
+    assert!(format!("{:?}", work.source).contains("hunter22"));
+    platform.queue.complete(&lease).await.unwrap();
+    let id = asked.body["id"].as_str().unwrap();
+    let again = platform.post(&format!("/deployments/{id}/redeploy"), json!({})).await;
+    assert!(!again.body.to_string().contains("hunter22"));
+    let (_, work) = platform.claim().await;
+    assert!(format!("{:?}", work.source).contains("hunter22"));
+}

@@ -159,7 +159,7 @@ async fn canary(candidate: Inner, network: Network) -> Result<(), String> {
     let sandbox = Sandbox { inner: Arc::new(candidate) };
     let level = sandbox.level();
     let prepare = || {
-        let folder = tempfile::tempdir()?;
+        let folder = tempfile::tempdir_in(work::base(sandbox.inner.run_as))?;
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
         let (nest, secret) = (folder.path().join("nest"), folder.path().join("secret"));
         std::fs::create_dir(&nest)?;

@@ -13,7 +13,8 @@ pub struct Spec {
     /// The working directory, as seen inside (see [`Sandbox::place`](crate::Sandbox::place)).
     pub cwd: PathBuf,
     /// The whole environment: nothing is inherited. Where `/tmp` cannot be private (levels landlock and none),
-    /// `TMPDIR`, `TMP` and `TEMP` are replaced by a private directory.
+    /// `TMPDIR`, `TMP` and `TEMP` are replaced by a private directory, and `ASTROCLOUD_SANDBOX` is added, by which
+    /// the processes are found.
     pub env: Vec<(String, String)>,
     /// What of the host is visible inside, besides the system's programs and libraries.
     pub mounts: Vec<Mount>,

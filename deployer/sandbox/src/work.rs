@@ -25,10 +25,7 @@ pub(crate) struct Work {
 impl Work {
     pub(crate) fn make(level: Level, run_as: Option<(u32, u32)>) -> io::Result<Self> {
         let prefix = format!("{PREFIX}{}-", std::process::id());
-        let bases = bases();
-        let usable = bases.iter().find(|base| run_as.is_none_or(|user| closed_to(base, user).is_none()));
-        let base = usable.map_or_else(std::env::temp_dir, PathBuf::clone);
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(base)?;
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(base(run_as))?;
         // The unprivileged user has to pass through.
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711))?;
         let staging = folder.path().join("staging");
@@ -90,6 +87,12 @@ pub(crate) fn sweep_left_behind() {
 /// the unprivileged user.
 fn bases() -> [PathBuf; 3] {
     [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()]
+}
+
+/// The best place for temporary folders that the unprivileged user has to reach.
+pub(crate) fn base(run_as: Option<(u32, u32)>) -> PathBuf {
+    let open = |base: &PathBuf| run_as.is_none_or(|user| closed_to(base, user).is_none());
+    bases().into_iter().find(open).unwrap_or_else(std::env::temp_dir)
 }
 
 /// The first folder on the way to `path`, itself included if it is one, that a user cannot pass through.

@@ -6,8 +6,9 @@ use common::route::Target;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
-use super::{Ctx, Proxy, upstream_peer};
+use super::{Ctx, Proxy, upstream_peer, wake};
 use crate::page::Page;
+use crate::routes::Entry;
 use crate::{host, site};
 
 /// Returns whether the answer is sent.
@@ -35,6 +36,7 @@ pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &m
             Ok(true)
         }
         Target::App { upstreams, unavailable, .. } => {
+            wake::keep_awake(proxy, &entry);
             ctx.upstream = upstream_peer::choose(upstreams, &[]);
             if ctx.upstream.is_none() {
                 Page::Unavailable(unavailable.clone()).send(session, Some(&entry)).await?;
@@ -42,6 +44,13 @@ pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &m
             Ok(ctx.upstream.is_none())
         }
     }
+}
+
+/// The route of a host now, or the page that says why there is none.
+pub(super) fn find(proxy: &Proxy, host: &str) -> std::result::Result<Arc<Entry>, Page> {
+    let table = proxy.routes.now();
+    let missing = if table.is_known() { Page::NoSite } else { Page::NotReady };
+    table.find(host).cloned().ok_or(missing)
 }
 
 /// Sets what Pingora decides otherwise for each request anew.

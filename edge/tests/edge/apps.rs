@@ -297,3 +297,63 @@ async fn flips_between_apps_under_load_fail_no_request() {
         task.await.unwrap();
     }
 }
+
+/// A route of a single deployment's own address.
+fn preview(deployment: &DeploymentId, upstreams: &[SocketAddr], wakes: bool) -> Route {
+    let unavailable = upstreams.is_empty().then(|| "The app is starting.".to_owned());
+    let target = Target::App { upstreams: upstreams.to_vec(), unavailable, wakes };
+    Route { production: false, ..route("app-1", deployment, target) }
+}
+
+#[tokio::test]
+async fn a_visitor_of_an_app_that_sleeps_waits_until_it_runs() {
+    let world = World::start().await;
+    let id = DeploymentId::new();
+    world.tell(vec![preview(&id, &[], true)]).await;
+    let visits: Vec<_> =
+        (0..3).map(|_| tokio::spawn(world.request("POST", "app-1", "/upload").body("body").send())).collect();
+    assert_eq!(world.control_plane.wanted(1).await, std::slice::from_ref(&id), "many visitors are one wish");
+    world.app("other", &[]).await;
+    let app = App::start("app").await;
+    world.tell(vec![preview(&id, &[app.addr], false)]).await;
+    for visit in visits {
+        let answer = soon(visit).await.unwrap().unwrap();
+        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, "body"));
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_is_told_when_an_app_does_not_start_in_time_or_at_all() {
+    let world = World::start_with(|config| config.timeouts.wake = Duration::from_millis(50)).await;
+    let id = DeploymentId::new();
+    world.tell(vec![preview(&id, &[], true)]).await;
+    let late = world.get("app-1", "/").send().await.unwrap();
+    assert_eq!((late.status().as_u16(), late.text().await.unwrap().as_str()), (503, "The app is starting.\n"));
+
+    let world = World::start().await;
+    world.tell(vec![preview(&id, &[], true)]).await;
+    let visit = tokio::spawn(world.get("app-1", "/").send());
+    world.control_plane.wanted(1).await;
+    world.tell(vec![preview(&id, &[], false)]).await;
+    assert_eq!(soon(visit).await.unwrap().unwrap().status(), 503, "it failed to start");
+    world.control_plane.wanted(2).await;
+
+    world.tell(vec![preview(&id, &[], true)]).await;
+    let visit = tokio::spawn(world.get("app-1", "/").send());
+    world.control_plane.wanted(3).await;
+    soon(world.edge.drain(Duration::from_secs(60))).await;
+    assert_eq!(visit.await.unwrap().unwrap().status(), 503, "the edge ends before the app starts");
+}
+
+#[tokio::test]
+async fn an_app_that_runs_only_on_request_is_kept_while_it_is_asked_for() {
+    let world = World::start().await;
+    let app = App::start("app").await;
+    world.app("app", &[app.addr]).await;
+    let id = DeploymentId::new();
+    world.tell(vec![preview(&id, &[app.addr], false)]).await;
+    for host in ["app", "app-1", "app-1"] {
+        assert_eq!(world.get(host, "/").send().await.unwrap().status(), 200);
+    }
+    assert_eq!(world.control_plane.wanted(1).await, [id], "a project's own app runs anyway");
+}

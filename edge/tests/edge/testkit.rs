@@ -33,6 +33,7 @@ pub struct ControlPlane {
     routes: Arc<Mutex<Snapshot>>,
     messages: broadcast::Sender<FeedMessage>,
     applied: watch::Sender<Vec<u64>>,
+    wanted: watch::Sender<Vec<DeploymentId>>,
     connections: watch::Sender<u32>,
     stop: CancellationToken,
 }
@@ -49,6 +50,7 @@ impl ControlPlane {
             routes: Arc::new(Mutex::new(routes)),
             messages: broadcast::channel(1024).0,
             applied: watch::channel(Vec::new()).0,
+            wanted: watch::channel(Vec::new()).0,
             connections: watch::channel(0).0,
             stop: CancellationToken::new(),
         };
@@ -94,6 +96,11 @@ impl ControlPlane {
         self.applied.subscribe().wait_for(|all| all.contains(&version)).await.unwrap();
     }
 
+    /// Waits until an edge has told so many wishes, and returns them in order.
+    pub async fn wanted(&self, count: usize) -> Vec<DeploymentId> {
+        soon(self.wanted.subscribe().wait_for(|all| all.len() >= count)).await.unwrap().clone()
+    }
+
     /// Everything that was applied, in order.
     pub fn all_applied(&self) -> Vec<u64> {
         self.applied.borrow().clone()
@@ -126,8 +133,10 @@ async fn tell(this: ControlPlane, mut socket: WebSocket) {
             message = messages.recv() => socket.send(text(&message.unwrap())).await.unwrap(),
             said = socket.recv() => match said {
                 Some(Ok(Message::Text(text))) => {
-                    let EdgeMessage::Applied { version } = serde_json::from_str(&text).unwrap();
-                    this.applied.send_modify(|all| all.push(version));
+                    match serde_json::from_str(&text).unwrap() {
+                        EdgeMessage::Applied { version } => this.applied.send_modify(|all| all.push(version)),
+                        EdgeMessage::Wanted { deployment } => this.wanted.send_modify(|all| all.push(deployment)),
+                    }
                 }
                 Some(Ok(_)) => {}
                 _ => return,

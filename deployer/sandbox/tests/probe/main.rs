@@ -19,8 +19,8 @@ async fn main(){
     let mut first=vec![]; let mut whole=vec![];
     for net in [Network::Host,Network::Outbound]{
     first.clear();whole.clear();
-    for _ in 0..20{ let t=Instant::now(); let mut r=s.spawn(spec(&s,&["sh","-c","echo x"],vec![],"/",path.clone(),net)).unwrap(); let mut b=[0;2]; r.stdout.as_mut().unwrap().read_exact(&mut b).await.unwrap(); first.push(t.elapsed()); r.wait().await; whole.push(t.elapsed());}
-    first.sort();whole.sort(); println!("{net:?} first median {:?} max {:?}; whole median {:?} max {:?}",first[10],first[19],whole[10],whole[19]);}
+    for _ in 0..60{ let t=Instant::now(); let mut r=s.spawn(spec(&s,&["sh","-c","echo x"],vec![],"/",path.clone(),net)).unwrap(); let mut b=[0;2]; r.stdout.as_mut().unwrap().read_exact(&mut b).await.unwrap(); first.push(t.elapsed()); r.wait().await; whole.push(t.elapsed());}
+    first.sort();whole.sort(); println!("{net:?} first median {:?} max {:?}; whole median {:?} max {:?} fds {}",first[10],first[19],whole[10],whole[19],std::fs::read_dir("/proc/self/fd").unwrap().count());}
   } else {
     let work=std::path::PathBuf::from(a[3].clone());
     let inside=s.place(&work,std::path::Path::new("/work"));

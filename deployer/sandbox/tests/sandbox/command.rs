@@ -99,7 +99,7 @@ async fn arguments_and_variables_arrive_as_they_were_given() {
 
 #[tokio::test]
 async fn the_environment_is_exactly_the_given_one() {
-    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "the platform of this test has an environment");
+    assert!(std::env::vars_os().any(|(name, _)| name != "PATH"), "the platform of this test has an environment");
     for sandbox in levels().await {
         let trial = Trial::new(sandbox);
         let done = trial.run(["env"]).await;

@@ -104,12 +104,15 @@ impl Trial {
     pub fn new(sandbox: &Sandbox) -> Self {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         for name in ["work", "fixed"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         fs::write(folder.path().join("secret"), "the host's secret").unwrap();
         fs::write(folder.path().join("fixed/file"), "fixed").unwrap();
+        // Open to all, so that nothing but the sandbox keeps anybody from them.
+        for (name, mode) in [("", 0o755), ("work", 0o755), ("fixed", 0o755), ("fixed/file", 0o644), ("secret", 0o644)] {
+            fs::set_permissions(folder.path().join(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
         let token = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         Self { sandbox: sandbox.clone(), limits: ample(), network: Network::Host, folder, token }
     }

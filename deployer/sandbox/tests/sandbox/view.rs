@@ -43,7 +43,9 @@ async fn a_mount_below_a_folder_that_is_closed_to_others_is_seen_or_refused_with
         let closed = trial.outside("closed");
         fs::create_dir_all(closed.join("inner")).unwrap();
         fs::write(closed.join("inner/file"), "within").unwrap();
-        fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
+        for (name, mode) in [("inner/file", 0o644), ("inner", 0o755), ("", 0o700)] {
+            fs::set_permissions(closed.join(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
         let mut spec = trial.spec(["cat", &trial.inside("closed/inner/file")]);
         spec.mounts.push(Mount { source: closed.join("inner"), target: "/trial/closed/inner".into(), writable: false });
         match sandbox.spawn(spec) {
