@@ -103,7 +103,8 @@ async fn flips_under_load(platform: &Platform) -> anyhow::Result<(u64, u64)> {
     let (answered, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let visitors: Vec<_> = (0..VISITORS)
         .map(|_| {
-            let (site, done, answered, failed) = (platform.site("flip"), done.clone(), answered.clone(), failed.clone());
+            let (site, done, answered, failed) =
+                (platform.site("flip"), done.clone(), answered.clone(), failed.clone());
             tokio::spawn(async move {
                 while !done.load(Ordering::Relaxed) {
                     let good = match site.get().await {

@@ -5,10 +5,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use url::Url;
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use url::Url;
 
 /// Longest wait until the platform is ready, and until it has ended.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -110,8 +110,7 @@ pub async fn conformance(store: &ObjectStore) -> Result<(), String> {
     ensure(part == "345", "a range reads its bytes only")?;
     put(store, "conformance/a b/ä.txt", Bytes::from_static(b"new")).await.map_err(text)?;
     ensure(get(store, "conformance/a b/ä.txt").await.map_err(text)? == "new", "an object can be replaced")?;
-    let listed: Vec<_> =
-        store.list(Some(&Path::from("conformance"))).try_collect().await.map_err(|e| e.to_string())?;
+    let listed: Vec<_> = store.list(Some(&Path::from("conformance"))).try_collect().await.map_err(|e| e.to_string())?;
     ensure(listed.len() == 1, "a prefix lists its objects")?;
     let missing = get(store, "conformance/missing").await;
     ensure(missing.is_err_and(|e| e.is_not_found()), "a missing object is told as not found")?;

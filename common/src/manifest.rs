@@ -118,7 +118,8 @@ pub fn is_fingerprinted(path: &str) -> bool {
     }
     let stem = stem.strip_suffix(".chunk").unwrap_or(stem);
     // `app.3f2a9c1b.min.css.map` carries its fingerprint in an inner part.
-    stem.split(['.', '-']).skip(1).any(looks_like_hash) || stem.rsplit_once('-').is_some_and(|(_, t)| looks_like_hash(t))
+    stem.split(['.', '-']).skip(1).any(looks_like_hash)
+        || stem.rsplit_once('-').is_some_and(|(_, t)| looks_like_hash(t))
 }
 
 /// Eight to 64 characters of a hash: hexadecimal with a digit, or the base64url of Vite and esbuild
@@ -134,7 +135,12 @@ fn looks_like_hash(text: &str) -> bool {
     let date = text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit());
     // esbuild's base 32 is upper case; a word in capitals of exactly eight letters is taken for one.
     let base32 = text.len() == 8 && lower == 0;
-    !date && ((hex && digit) || (upper > 1 && lower > 0) || (upper > 0 && digit && lower > 0) || base32 || (text.len() == 8 && digit && lower > 3))
+    !date
+        && ((hex && digit)
+            || (upper > 1 && lower > 0)
+            || (upper > 0 && digit && lower > 0)
+            || base32
+            || (text.len() == 8 && digit && lower > 3))
 }
 
 #[cfg(test)]

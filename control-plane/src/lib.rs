@@ -127,8 +127,8 @@ impl ControlPlane {
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(lifecycle.clone().sweep(stop.clone()));
         let state = api::State::new(store.clone(), lifecycle.clone(), hub, config, ports, api_url.clone(), &stop);
-        let server = axum::serve(listening.listener, api::router(state))
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        let server =
+            axum::serve(listening.listener, api::router(state)).with_graceful_shutdown(stop.clone().cancelled_owned());
         tasks.spawn(async move {
             if let Err(e) = server.await {
                 tracing::error!(error = %e, "the API stopped serving");

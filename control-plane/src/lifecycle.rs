@@ -6,11 +6,10 @@ use std::time::Duration;
 use common::api;
 use common::blob::ObjectStore;
 use common::bus::{Bus, Line, StreamName, Topic};
-use common::deployment::{Event, Failure, Kind, State};
+use common::deployment::{Event, Failure, State};
 use common::id::DeploymentId;
 use common::project::Settings;
 use common::queue::{Job, Queue, QueueError};
-use common::revision::RevisionStatus;
 use common::secret::MasterKey;
 use common::source::Source;
 use common::time::Timestamp;
@@ -24,7 +23,9 @@ use crate::store::deployments::{DeploymentRow, NewRow};
 use crate::store::projects::ProjectRow;
 use crate::store::{Store, StoreError};
 
+mod activation;
 mod reports;
+mod show;
 
 /// How often lost jobs are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -33,11 +34,6 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often a deployer may take a deployment before it is given up: a build that takes its deployer
 /// down with it must not do so for ever.
 const MAX_ATTEMPTS: i64 = 3;
-/// How long a rollback waits for the app to start: its health check's time and some more.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long an app that is not live runs after a visitor asked for it: as long as somebody looks at a preview and some
-/// more. Edges ask again while there are visitors.
-const ON_REQUEST: Duration = Duration::from_secs(10 * 60);
 /// Change notices that a slow listener may lag behind; it then reads the row anew.
 const NOTICES: usize = 1024;
 
@@ -292,95 +288,6 @@ impl Lifecycle {
         }
     }
 
-    /// Makes a deployment live (the one before when `None`); returns when visitors get it.
-    pub(crate) async fn rollback(
-        &self,
-        project: &ProjectRow,
-        to: Option<DeploymentId>,
-    ) -> Result<DeploymentRow, LifecycleError> {
-        let row = match to {
-            Some(id) => self.row(&id).await.and_then(|row| {
-                if row.project == project.id { Ok(row) } else { Err(LifecycleError::NoSuchDeployment(id)) }
-            })?,
-            None => match &project.live_deployment {
-                Some(live) => {
-                    self.0.store.live_before(&project.id, live).await?.ok_or(LifecycleError::NothingBefore)?
-                }
-                None => return Err(LifecycleError::NothingBefore),
-            },
-        };
-        if row.state != State::Ready {
-            return Err(LifecycleError::NotReady { id: row.id, state: row.state.as_str() });
-        }
-        if row.kind == Some(Kind::Node) && !row.runs() && !row.live {
-            self.start_and_activate(&row).await?;
-        } else {
-            self.activate(&row, false).await?;
-        }
-        self.row(&row.id).await
-    }
-
-    /// Flips the project's pointer and waits until the edges have it.
-    async fn activate(&self, row: &DeploymentRow, unless_newer: bool) -> Result<bool, StoreError> {
-        if !self.0.store.activate(&row.project, &row.id, unless_newer).await? {
-            self.0.hub.refresh(&row.project).await?;
-            return Ok(false);
-        }
-        self.0.hub.refresh(&row.project).await?;
-        self.changed(&row.id);
-        self.0.apps_changed.notify_one();
-        tracing::info!(deployment = %row.id, project = %row.project_name, "live");
-        Ok(true)
-    }
-
-    /// Wants an app to run, and waits until it is live or did not start.
-    async fn start_and_activate(&self, row: &DeploymentRow) -> Result<(), LifecycleError> {
-        let mut changes = self.changes();
-        self.0.store.want_activation(&row.id).await?;
-        self.0.apps_changed.notify_one();
-        let outcome = tokio::time::timeout(START_TIMEOUT, async {
-            loop {
-                let now = self.row(&row.id).await?;
-                if now.live {
-                    return Ok(());
-                }
-                if !now.activation_wanted {
-                    let reason = now.activation_failure.unwrap_or_else(|| "the start was given up".to_owned());
-                    return Err(LifecycleError::DidNotStart { id: row.id.clone(), reason });
-                }
-                if now.runs() {
-                    // It was running for visitors when the wish was written.
-                    self.activate(&now, false).await?;
-                    return Ok(());
-                }
-                // Lagging behind is answered by reading the row again.
-                let _ = changes.recv().await;
-            }
-        });
-        match outcome.await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let reason = format!("it did not start within {} s", START_TIMEOUT.as_secs());
-                self.0.store.fail_activation(&row.id, &reason).await?;
-                self.0.apps_changed.notify_one();
-                Err(LifecycleError::DidNotStart { id: row.id.clone(), reason })
-            }
-        }
-    }
-
-    /// A visitor asked for a deployment whose app runs only on request.
-    pub(crate) async fn wake(&self, id: &DeploymentId) -> Result<(), LifecycleError> {
-        let row = self.row(id).await?;
-        if row.state != State::Ready || row.kind != Some(Kind::Node) {
-            return Ok(());
-        }
-        self.0.store.want_until(id, Timestamp::now().after(ON_REQUEST)).await?;
-        if matches!(row.revision, None | Some(RevisionStatus::Stopped)) {
-            self.0.apps_changed.notify_one();
-        }
-        Ok(())
-    }
-
     /// Deletes a project: its builds stop, its hosts are gone, its rows and logs are deleted.
     pub(crate) async fn delete_project(&self, project: &ProjectRow) -> Result<(), LifecycleError> {
         let mut before = None;
@@ -402,73 +309,6 @@ impl Lifecycle {
             common::blob::delete(&self.0.blobs, &common::manifest::manifest_key(&row.id)).await?;
         }
         Ok(())
-    }
-
-    /// The URL of a site's host.
-    pub(crate) fn site_url(&self, label: &str) -> Url {
-        let mut url = self.0.sites_url.clone();
-        // Labels are checked names below a checked domain.
-        let _ = url.set_host(Some(&format!("{label}.{}", self.0.base_domain)));
-        url
-    }
-
-    /// A project as the API shows it.
-    pub(crate) fn show_project(&self, row: ProjectRow) -> api::Project {
-        api::Project {
-            url: self.site_url(row.name.as_str()),
-            id: row.id,
-            name: row.name,
-            settings: row.settings,
-            live_deployment: row.live_deployment,
-            created_at: row.created_at,
-        }
-    }
-
-    /// A deployment as the API shows it.
-    pub(crate) async fn show(&self, row: DeploymentRow) -> Result<api::Deployment, StoreError> {
-        use api::DeploymentStatus as Status;
-        let (status, reason) = match row.state {
-            State::Queued => {
-                let ahead = self.0.store.queued_before(&row.id).await?;
-                let text = match ahead {
-                    0 => "Waits for a free deployer; it is the next.".to_owned(),
-                    1 => "Waits for a free deployer; 1 deployment is ahead of it.".to_owned(),
-                    n => format!("Waits for a free deployer; {n} deployments are ahead of it."),
-                };
-                (Status::Queued, Some(Failure::new("waiting", text)))
-            }
-            State::Building => (Status::Building, None),
-            State::Publishing => (Status::Publishing, None),
-            State::Starting => {
-                (Status::Starting, Some(Failure::new("health_check", "Waits for the app's health check to pass.")))
-            }
-            State::Ready if row.live => (Status::Live, None),
-            State::Ready if row.activation_wanted => {
-                (Status::Ready, Some(Failure::new("health_check", "Its app starts; it becomes live when healthy.")))
-            }
-            State::Ready => match row.activation_failure {
-                Some(why) => (Status::Ready, Some(Failure::new("did_not_start", format!("It was not made live: {why}")))),
-                None => (Status::Ready, Some(Failure::new("not_live", "Another deployment is live."))),
-            },
-            State::Failed(why) => (Status::Failed, Some(why)),
-            State::Canceled(why) => (Status::Canceled, Some(why)),
-        };
-        Ok(api::Deployment {
-            status,
-            reason,
-            url: self.site_url(row.project_name.as_str()),
-            deployment_url: self.site_url(&row.label),
-            id: row.id,
-            project: row.project_name,
-            source: row.source,
-            kind: row.kind,
-            framework: row.framework,
-            isolation: row.isolation,
-            revision: row.revision,
-            created_at: row.created_at,
-            started_at: row.started_at,
-            finished_at: row.finished_at,
-        })
     }
 }
 

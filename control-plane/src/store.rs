@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, Row as _};
 
+pub mod apps;
 pub mod deployments;
 pub mod env;
 pub mod projects;

@@ -39,7 +39,13 @@ struct Inner {
 
 impl Apps {
     pub(crate) fn new(runtime: DynRuntime, ledger: DynLedger) -> Self {
-        Self(Arc::new(Inner { runtime, ledger, starting: Mutex::default(), returning: Mutex::default(), returned: Notify::new() }))
+        Self(Arc::new(Inner {
+            runtime,
+            ledger,
+            starting: Mutex::default(),
+            returning: Mutex::default(),
+            returned: Notify::new(),
+        }))
     }
 
     /// Starts the app of a new deployment. It belongs to the job until [`Self::keep`] or [`Self::release`].

@@ -26,8 +26,8 @@ use toolchain::{ToolError, Tools};
 
 mod apps;
 mod pipeline;
-mod worker;
 mod workdir;
+mod worker;
 
 use apps::Apps;
 use workdir::WorkDirs;

@@ -30,7 +30,10 @@ impl From<LedgerError> for Stop {
             LedgerError::NotYours(_) => Self::Gone,
             LedgerError::Failed(detail) => {
                 tracing::error!(detail, "the control plane takes no reports");
-                Self::Failed(Failure::new("internal", "AstroCloud could not record the deployment's progress. Deploy again."))
+                Self::Failed(Failure::new(
+                    "internal",
+                    "AstroCloud could not record the deployment's progress. Deploy again.",
+                ))
             }
         }
     }
@@ -51,7 +54,10 @@ failed!(source::FetchError, build::BuildError, publish::PublishError, common::ru
 
 impl From<common::registry::RegistryError> for Stop {
     fn from(error: common::registry::RegistryError) -> Self {
-        Self::Failed(Failure::new("image_not_stored", format!("The app's image can't be stored: {error}. Deploy again.")))
+        Self::Failed(Failure::new(
+            "image_not_stored",
+            format!("The app's image can't be stored: {error}. Deploy again."),
+        ))
     }
 }
 
@@ -96,13 +102,7 @@ async fn steps(context: &Context, work: &Work, log: &Log) -> Result<(), Stop> {
     let plan = context.builder.plan(&source, &work.settings).await?;
     let framework = Some(plan.framework.name().to_owned());
     ledger.facts(&work.deployment, Facts { kind: Some(plan.kind), framework, commit: fetched.commit }).await?;
-    let job = build::Job {
-        project: &work.project,
-        settings: &work.settings,
-        env: &work.env,
-        source: &source,
-        log,
-    };
+    let job = build::Job { project: &work.project, settings: &work.settings, env: &work.env, source: &source, log };
     let done = match context.builder.run(&job, &plan).await {
         Ok(output) => finish(context, work, output, log).await,
         Err(e) => Err(e.into()),
@@ -148,13 +148,8 @@ async fn finish(context: &Context, work: &Work, output: build::Output, log: &Log
             for warning in &published.warnings {
                 log.say(format!("Warning: {warning}")).await;
             }
-            log.say(format!(
-                "Published {} files ({}), {} of them new.",
-                published.files,
-                logs::size(published.bytes),
-                published.new_files
-            ))
-            .await;
+            let files = if published.files == 1 { "1 file".to_owned() } else { format!("{} files", published.files) };
+            log.say(format!("Published {files} ({}), {} new.", logs::size(published.bytes), published.new_files)).await;
             log.flush().await;
             ledger.succeeded(deployment, Output::Static).await?;
         }
@@ -182,4 +177,3 @@ async fn finish(context: &Context, work: &Work, output: build::Output, log: &Log
     }
     Ok(())
 }
-

@@ -63,7 +63,7 @@ mod tests {
         let source = work.make(&id).await.unwrap();
         std::fs::create_dir_all(source.join("a/b")).unwrap();
         std::fs::write(source.join("a/b/c"), "x").unwrap();
-        std::fs::set_permissions(source.join("a"), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(source.join("a"), std::fs::Permissions::from_mode(0o000)).unwrap();
         remove(&source);
         assert!(!source.exists());
         assert!(work.make(&id).await.unwrap().read_dir().unwrap().next().is_none());

@@ -27,6 +27,9 @@ const OWN: [&str; 13] = [
 /// Where the edge tells of every request.
 const ACCESS: &str = "edge::access";
 
+/// Libraries whose failures the edge tells itself, with fields and without visitors' addresses.
+const SILENT: [&str; 2] = ["pingora_core", "pingora_proxy"];
+
 /// Begins to log.
 ///
 /// # Errors
@@ -42,6 +45,7 @@ pub fn start(log: &Log) -> anyhow::Result<()> {
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_targets(OWN.map(|target| (target, level)))
+        .with_targets(SILENT.map(|target| (target, LevelFilter::OFF)))
         .with_target(ACCESS, if log.access { LevelFilter::INFO } else { LevelFilter::OFF });
     let layer = fmt::layer().with_writer(std::io::stderr);
     let layer = match log.format {

@@ -26,7 +26,7 @@ async fn a_zip_dropped_on_the_start_page_is_online_after_its_log_ran_by() {
     tab.page.execute(files).await.unwrap();
     tab.page.find_element("#start").await.unwrap().click().await.unwrap();
     let text = tab.says("Live at").await;
-    assert!(text.contains("Published 1 files"), "{text}");
+    assert!(text.contains("Published 1 file "), "{text}");
     tab.says("http://my-site.localhost").await;
     assert_eq!(tab.errors(), [] as [&str; 0]);
 

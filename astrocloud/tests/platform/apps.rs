@@ -28,7 +28,10 @@ app.listen(process.env.PORT, () => console.log("listening with " + process.env.W
 "#
     );
     folder(&[
-        ("package.json", r#"{ "name": "app", "scripts": { "start": "node server.js" }, "dependencies": { "express": "^5.1.0" } }"#),
+        (
+            "package.json",
+            r#"{ "name": "app", "scripts": { "start": "node server.js" }, "dependencies": { "express": "^5.1.0" } }"#,
+        ),
         ("server.js", &code),
     ])
 }
@@ -68,8 +71,10 @@ async fn an_express_app_serves_streams_restarts_and_rolls_back() {
         (revision["status"] == "running" && revision["restarts"] == 1).then_some(())
     })
     .await;
-    until("visitors get it again", || async { (platform.get("api", "/").await.status == StatusCode::OK).then_some(()) })
-        .await;
+    until("visitors get it again", || async {
+        (platform.get("api", "/").await.status == StatusCode::OK).then_some(())
+    })
+    .await;
     assert!(runtime_log(&platform, &id).await.contains("exit code 3"));
 
     // A new deployment under load: no request fails, and one in flight is answered by the old app.
@@ -114,7 +119,10 @@ async fn an_express_app_serves_streams_restarts_and_rolls_back() {
 async fn a_fastify_app_is_back_after_the_platform_was_killed() {
     let platform = Platform::start().await;
     let source = folder(&[
-        ("package.json", r#"{ "name": "app", "type": "module", "scripts": { "start": "node server.js" }, "dependencies": { "fastify": "^5.0.0" } }"#),
+        (
+            "package.json",
+            r#"{ "name": "app", "type": "module", "scripts": { "start": "node server.js" }, "dependencies": { "fastify": "^5.0.0" } }"#,
+        ),
         (
             "server.js",
             r#"
@@ -130,14 +138,18 @@ await app.listen({ port: process.env.PORT });
     assert_eq!((told["kind"].as_str(), told["framework"].as_str()), (Some("node"), Some("Fastify")));
     assert_eq!(platform.get("fast", "/").await.status, StatusCode::OK);
     let platform = platform.kill_and_restart().await;
-    until("the app is back", || async { (platform.get("fast", "/").await.status == StatusCode::OK).then_some(()) }).await;
+    until("the app is back", || async { (platform.get("fast", "/").await.status == StatusCode::OK).then_some(()) })
+        .await;
 }
 
 #[tokio::test]
 async fn a_websocket_echoes_through_the_edge() {
     let platform = Platform::start().await;
     let source = folder(&[
-        ("package.json", r#"{ "name": "echo", "scripts": { "start": "node server.js" }, "dependencies": { "ws": "^8.18.0" } }"#),
+        (
+            "package.json",
+            r#"{ "name": "echo", "scripts": { "start": "node server.js" }, "dependencies": { "ws": "^8.18.0" } }"#,
+        ),
         (
             "server.js",
             r#"

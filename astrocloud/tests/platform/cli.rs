@@ -66,15 +66,17 @@ async fn deployments_logs_redeploy_and_rollback_work_from_the_command_line() {
     let logs = platform.cli(&["logs", "--project", "shop"]).await.ok();
     assert!(logs.stdout.contains("Live at http://shop.localhost"), "{}", logs.stdout);
     let of_first = platform.cli(&["logs", first["deployment"].as_str().unwrap(), "-f"]).await.ok();
-    assert!(of_first.stdout.contains("Published 1 files"), "{}", of_first.stdout);
+    assert!(of_first.stdout.contains("Published 1 file "), "{}", of_first.stdout);
 
     platform.cli(&["rollback", "--project", "shop"]).await.ok();
     assert_eq!(platform.get("shop", "/").await.body, "one");
-    let forth = platform.cli(&["rollback", second["deployment"].as_str().unwrap(), "--project", "shop", "--json"]).await.ok();
+    let forth =
+        platform.cli(&["rollback", second["deployment"].as_str().unwrap(), "--project", "shop", "--json"]).await.ok();
     assert_eq!(forth.json()["status"], "live");
     assert_eq!(platform.get("shop", "/").await.body, "two");
 
-    let again = platform.cli(&["redeploy", first["deployment"].as_str().unwrap(), "--project", "shop", "--json"]).await.ok();
+    let again =
+        platform.cli(&["redeploy", first["deployment"].as_str().unwrap(), "--project", "shop", "--json"]).await.ok();
     assert_eq!(again.json()["status"], "live");
     assert_eq!(platform.get("shop", "/").await.body, "one");
 

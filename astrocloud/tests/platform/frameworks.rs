@@ -7,7 +7,7 @@ use crate::support::{Platform, folder, run, write};
 
 /// Versions of the scaffolding tools: the newest that run on every Node that the tests support (20 and later).
 const CREATE_VITE: &str = "create-vite@8";
-const ANGULAR_CLI: &str = "@angular/cli@20";
+const ANGULAR_CLI: &str = "@angular/cli@20.3.10";
 const SV: &str = "sv@0.9";
 
 struct Case {
@@ -38,9 +38,15 @@ async fn what_the_scaffolding_tools_make_is_online_without_a_console_error() {
     write(
         &work.path().join("astro"),
         &[
-            ("package.json", r#"{ "name": "astro", "type": "module", "scripts": { "build": "astro build" }, "dependencies": { "astro": "^5.0.0" } }"#),
+            (
+                "package.json",
+                r#"{ "name": "astro", "type": "module", "scripts": { "build": "astro build" }, "dependencies": { "astro": "^5.0.0" } }"#,
+            ),
             ("astro.config.mjs", "import { defineConfig } from 'astro/config';\nexport default defineConfig({});\n"),
-            ("src/pages/index.astro", "---\nconst name = 'Astro';\n---\n<html lang=\"en\"><head><title>{name}</title><link rel=\"icon\" href=\"data:,\"></head><body><h1>{name}</h1></body></html>\n"),
+            (
+                "src/pages/index.astro",
+                "---\nconst name = 'Astro';\n---\n<html lang=\"en\"><head><title>{name}</title><link rel=\"icon\" href=\"data:,\"></head><body><h1>{name}</h1></body></html>\n",
+            ),
         ],
     );
     make_static(&work.path().join("sveltekit"));
@@ -81,7 +87,11 @@ fn make_static(folder: &Path) {
     let manifest = std::fs::read_to_string(folder.join("package.json")).unwrap();
     let line = manifest.lines().find(|line| line.contains("@sveltejs/adapter-auto")).unwrap().to_owned();
     std::fs::write(path, config).unwrap();
-    std::fs::write(folder.join("package.json"), manifest.replace(&line, "\t\t\"@sveltejs/adapter-static\": \"^3.0.0\",")).unwrap();
+    std::fs::write(
+        folder.join("package.json"),
+        manifest.replace(&line, "\t\t\"@sveltejs/adapter-static\": \"^3.0.0\","),
+    )
+    .unwrap();
     std::fs::write(folder.join("src/routes/+layout.js"), "export const prerender = true;\n").unwrap();
 }
 
@@ -94,7 +104,10 @@ async fn untidy_projects_deploy_all_the_same_and_the_log_says_what_was_done() {
         ("package.json", &format!(r#"{{ "name": "untidy", {build}, "dependencies": {{ "is-number": "7.0.0" }} }}"#)),
         ("build.js", script),
         // Out of step: it knows nothing of is-number.
-        ("package-lock.json", r#"{ "name": "untidy", "lockfileVersion": 3, "requires": true, "packages": { "": { "name": "untidy" } } }"#),
+        (
+            "package-lock.json",
+            r#"{ "name": "untidy", "lockfileVersion": 3, "requires": true, "packages": { "": { "name": "untidy" } } }"#,
+        ),
     ]);
     let live = platform.deploy_live(source.path(), "untidy", &[]).await;
     assert_eq!(platform.get("untidy", "/").await.body, "true undefined", "CI is not set");
@@ -106,11 +119,17 @@ async fn untidy_projects_deploy_all_the_same_and_the_log_says_what_was_done() {
         ("package.json", r#"{ "name": "all", "private": true, "workspaces": ["apps/*", "packages/*"] }"#),
         ("packages/words/package.json", r#"{ "name": "words", "version": "1.0.0", "main": "index.js" }"#),
         ("packages/words/index.js", "module.exports = 'from the workspace';"),
-        ("apps/web/package.json", r#"{ "name": "web", "version": "1.0.0", "scripts": { "build": "node build.js" }, "dependencies": { "words": "1.0.0" } }"#),
+        (
+            "apps/web/package.json",
+            r#"{ "name": "web", "version": "1.0.0", "scripts": { "build": "node build.js" }, "dependencies": { "words": "1.0.0" } }"#,
+        ),
     ]);
     write(
         source.path(),
-        &[("apps/web/build.js", "require('fs').mkdirSync('dist'); require('fs').writeFileSync('dist/index.html', require('words'));")],
+        &[(
+            "apps/web/build.js",
+            "require('fs').mkdirSync('dist'); require('fs').writeFileSync('dist/index.html', require('words'));",
+        )],
     );
     platform.deploy_live(source.path(), "mono", &["--root-dir", "apps/web"]).await;
     assert_eq!(platform.get("mono", "/").await.body, "from the workspace");

@@ -3,7 +3,6 @@
 use crate::support::Platform;
 
 #[path = "../../../deployer/source/tests/support/git_server.rs"]
-#[allow(dead_code)]
 mod git_server;
 
 use git_server::GitServer;
@@ -19,7 +18,8 @@ async fn a_repository_deploys_its_default_branch_and_any_other() {
 
     let live = platform.cli(&["deploy", &url, "--project", "repo", "--json"]).await.ok().json();
     assert_eq!(platform.get("repo", "/").await.body, "main");
-    let told = platform.api(reqwest::Method::GET, &format!("/deployments/{}", live["deployment"].as_str().unwrap())).await;
+    let told =
+        platform.api(reqwest::Method::GET, &format!("/deployments/{}", live["deployment"].as_str().unwrap())).await;
     assert_eq!(told["source"]["commit"].as_str(), Some(commit.as_str()), "{told}");
     platform.cli(&["deploy", &url, "--project", "repo", "--branch", "next"]).await.ok();
     assert_eq!(platform.get("repo", "/").await.body, "next");

@@ -67,7 +67,8 @@ async fn a_build_sees_nothing_of_the_platform() {
         ("spy.sh", &script),
     ]);
     let live = platform.deploy_live(source.path(), "spy", &[]).await;
-    let told = platform.api(reqwest::Method::GET, &format!("/deployments/{}", live["deployment"].as_str().unwrap())).await;
+    let told =
+        platform.api(reqwest::Method::GET, &format!("/deployments/{}", live["deployment"].as_str().unwrap())).await;
     assert_ne!(told["isolation"], "none", "this host offers a sandbox");
     let seen = platform.get("spy", "/").await.body;
     let key = std::fs::read_to_string(data.join("master.key")).unwrap();
@@ -97,7 +98,10 @@ async fn a_canceled_build_leaves_no_process() {
         platform.cli(&["cancel", &id]).await.ok();
     };
     let (outcome, ()) = tokio::join!(deploy, cancel);
-    assert_eq!((outcome.code, outcome.json()["status"].as_str().map(str::to_owned)), (Some(1), Some("canceled".to_owned())));
+    assert_eq!(
+        (outcome.code, outcome.json()["status"].as_str().map(str::to_owned)),
+        (Some(1), Some("canceled".to_owned()))
+    );
     crate::support::until("every process of the build is gone", || async {
         let left = std::process::Command::new("pgrep").args(["-f", "sleep 98765"]).output().unwrap();
         left.stdout.is_empty().then_some(())

@@ -25,7 +25,10 @@ async fn a_build_that_the_kill_interrupted_is_built_again() {
     let source = folder(&[
         ("package.json", r#"{ "name": "slow", "scripts": { "build": "sh build.sh" } }"#),
         // Goes on only when it is begun for the second time.
-        ("build.sh", "mkdir -p dist && echo done > dist/index.html && test -e node_modules/again || { mkdir -p node_modules; echo building; sleep 8; }"),
+        (
+            "build.sh",
+            "mkdir -p dist && echo done > dist/index.html && test -e node_modules/again || { mkdir -p node_modules; echo building; sleep 8; }",
+        ),
     ]);
     let args = ["deploy", source.path().to_str().unwrap(), "--project", "slow", "--json"];
     let deploying = platform.cli(&args);

@@ -11,6 +11,6 @@ mod cli;
 mod frameworks;
 mod git;
 mod hostile;
-mod limits;
 mod lifecycle;
+mod limits;
 mod static_sites;

@@ -258,9 +258,10 @@ pub fn write(folder: &Path, files: &[(&str, &str)]) {
 
 /// Runs a tool of the machine that must succeed.
 pub async fn run(folder: &Path, program: &str, args: &[&str]) {
-    let output = within(BUILD_PATIENCE, Command::new(program).args(args).current_dir(folder).stdin(Stdio::null()).output())
-        .await
-        .unwrap();
+    let output =
+        within(BUILD_PATIENCE, Command::new(program).args(args).current_dir(folder).stdin(Stdio::null()).output())
+            .await
+            .unwrap();
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{program} {args:?}: {}\n{}", said(&output.stdout), said(&output.stderr));
 }

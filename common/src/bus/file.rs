@@ -190,7 +190,11 @@ impl State {
 
     fn write(&mut self, lines: &[Line], finish: bool) -> std::io::Result<()> {
         if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder)?;
+            // Only this folder: one whose parent was removed is not to come back.
+            match std::fs::create_dir(folder) {
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
+                _ => {}
+            }
         }
         if self.rotates && self.newest.bytes > RUNTIME_SEGMENT {
             std::fs::rename(&self.path, older_path(&self.path))?;

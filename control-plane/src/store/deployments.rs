@@ -99,6 +99,8 @@ macro_rules! select {
     };
 }
 
+pub(super) use select;
+
 fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
     let time = |column: &str| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
@@ -147,7 +149,7 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
     })
 }
 
-fn read_all(rows: &[AnyRow]) -> Result<Vec<DeploymentRow>, StoreError> {
+pub(super) fn read_all(rows: &[AnyRow]) -> Result<Vec<DeploymentRow>, StoreError> {
     rows.iter().map(read).collect()
 }
 
@@ -179,8 +181,7 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn deployment(&self, id: &DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
-        let row =
-            sqlx::query(select!("WHERE d.id = $1")).bind(id.as_str()).fetch_optional(&self.pool).await?;
+        let row = sqlx::query(select!("WHERE d.id = $1")).bind(id.as_str()).fetch_optional(&self.pool).await?;
         row.as_ref().map(read).transpose()
     }
 
@@ -209,11 +210,10 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn unfinished_deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
-        let rows = sqlx::query(select!(
-            "WHERE d.state IN ('queued', 'building', 'publishing', 'starting') ORDER BY d.id"
-        ))
-        .fetch_all(&self.pool)
-        .await?;
+        let rows =
+            sqlx::query(select!("WHERE d.state IN ('queued', 'building', 'publishing', 'starting') ORDER BY d.id"))
+                .fetch_all(&self.pool)
+                .await?;
         read_all(&rows)
     }
 
@@ -222,12 +222,10 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn ready_deployments(&self, project: Option<&ProjectId>) -> Result<Vec<DeploymentRow>, StoreError> {
-        let rows = sqlx::query(select!(
-            "WHERE d.state = 'ready' AND ($1 = '' OR d.project = $1) ORDER BY d.id DESC"
-        ))
-        .bind(project.map_or("", ProjectId::as_str))
-        .fetch_all(&self.pool)
-        .await?;
+        let rows = sqlx::query(select!("WHERE d.state = 'ready' AND ($1 = '' OR d.project = $1) ORDER BY d.id DESC"))
+            .bind(project.map_or("", ProjectId::as_str))
+            .fetch_all(&self.pool)
+            .await?;
         read_all(&rows)
     }
 
@@ -344,56 +342,6 @@ impl Store {
         Ok(())
     }
 
-    /// Records what its app does.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn set_revision(&self, id: &DeploymentId, status: &RevisionStatus) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET revision = $2 WHERE id = $1")
-            .bind(id.as_str())
-            .bind(to_json("revision", status)?)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
-    /// Every app is stopped: what a platform that was just started knows.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn forget_revisions(&self) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET revision = $1 WHERE revision IS NOT NULL")
-            .bind(to_json("revision", &RevisionStatus::Stopped)?)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
-    /// A rollback to it waits for its app.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn want_activation(&self, id: &DeploymentId) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET activation_wanted = 1, activation_failure = NULL WHERE id = $1")
-            .bind(id.as_str())
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
-    /// No rollback waits for its app any more, because it did not start.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn fail_activation(&self, id: &DeploymentId, why: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET activation_wanted = 0, activation_failure = $2 WHERE id = $1")
-            .bind(id.as_str())
-            .bind(why)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
     /// The pointer flip: makes a ready deployment live. With `unless_newer`, `false` and no change when a
     /// deployment that was asked for later has been live already.
     ///
@@ -430,53 +378,15 @@ impl Store {
             tx.rollback().await?;
             return Ok(false);
         }
-        sqlx::query("UPDATE deployments SET live_since = $2, live_until = NULL, activation_wanted = 0, \
-             activation_failure = NULL WHERE id = $1")
-            .bind(id.as_str())
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "UPDATE deployments SET live_since = $2, live_until = NULL, activation_wanted = 0, \
+             activation_failure = NULL WHERE id = $1",
+        )
+        .bind(id.as_str())
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(true)
-    }
-
-    /// Every app that should run: the live ones, those that a rollback waits for, and those that visitors asked for.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn wanted_apps(&self) -> Result<Vec<DeploymentRow>, StoreError> {
-        let rows = sqlx::query(select!(
-            "WHERE d.state = 'ready' AND d.kind = 'node' AND d.image IS NOT NULL \
-             AND (p.live_deployment = d.id OR d.activation_wanted = 1 OR d.wanted_until > $1)"
-        ))
-        .bind(Timestamp::now().as_millis())
-        .fetch_all(&self.pool)
-        .await?;
-        read_all(&rows)
-    }
-
-    /// Visitors ask for the app of a ready deployment: it runs until then.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn want_until(&self, id: &DeploymentId, until: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET wanted_until = $2 WHERE id = $1")
-            .bind(id.as_str())
-            .bind(until.as_millis())
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
-    /// Forgets the wishes of visitors whose time is over; tells whether there were any.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn forget_past_wishes(&self) -> Result<bool, StoreError> {
-        let done = sqlx::query("UPDATE deployments SET wanted_until = NULL WHERE wanted_until <= $1")
-            .bind(Timestamp::now().as_millis())
-            .execute(&self.pool)
-            .await?;
-        Ok(done.rows_affected() > 0)
     }
 }

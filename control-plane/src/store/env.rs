@@ -82,10 +82,9 @@ impl Store {
         rows.iter()
             .map(|row| {
                 let sealed: String = row.try_get("sealed")?;
-                let value = key.open(&sealed).map_err(|e| StoreError::Unreadable {
-                    what: "environment variable",
-                    detail: e.to_string(),
-                })?;
+                let value = key
+                    .open(&sealed)
+                    .map_err(|e| StoreError::Unreadable { what: "environment variable", detail: e.to_string() })?;
                 Ok((row.try_get("name")?, value))
             })
             .collect()

@@ -75,7 +75,8 @@ async fn a_rollback_goes_to_the_one_before_or_to_the_one_named() {
     platform.project("shop").await;
     let nothing = platform.post("/projects/shop/rollback", json!({})).await;
     assert_eq!(nothing.problem(), "nothing_to_roll_back_to");
-    let (one, two, three) = (platform.deploy("shop").await, platform.deploy("shop").await, platform.deploy("shop").await);
+    let (one, two, three) =
+        (platform.deploy("shop").await, platform.deploy("shop").await, platform.deploy("shop").await);
     let back = platform.post("/projects/shop/rollback", json!({})).await;
     assert_eq!((back.status, &back.body["id"]), (StatusCode::OK, &json!(two.id)));
     let further = platform.post("/projects/shop/rollback", json!({})).await;

@@ -14,7 +14,10 @@ async fn the_document_is_served_and_describes_every_operation() {
         .unwrap()
         .iter()
         .flat_map(|(path, item)| {
-            item.as_object().unwrap().iter().map(move |(method, operation)| (format!("{method} {path}"), operation.clone()))
+            item.as_object()
+                .unwrap()
+                .iter()
+                .map(move |(method, operation)| (format!("{method} {path}"), operation.clone()))
         })
         .collect();
     assert!(operations.len() >= 15, "{}", operations.len());

@@ -67,7 +67,9 @@ async fn a_deleted_project_is_gone_with_its_deployments_and_logs() {
     let waiting = platform.ask("shop").await;
     let gone = platform.call(Method::DELETE, "/projects/shop", None).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
-    for path in ["/projects/shop".to_owned(), format!("/deployments/{}", live.id), format!("/deployments/{}", waiting.id)] {
+    for path in
+        ["/projects/shop".to_owned(), format!("/deployments/{}", live.id), format!("/deployments/{}", waiting.id)]
+    {
         assert_eq!(platform.get(&path).await.problem(), "not_found");
     }
     platform.project("shop").await;

@@ -63,13 +63,8 @@ impl Log {
     pub fn start(bus: Bus, topic: Topic, mask: Mask, bounds: Option<Bounds>) -> Self {
         let (sender, messages) = mpsc::channel(QUEUE);
         tokio::spawn(write(bus, topic, messages));
-        let shared = Shared {
-            mask,
-            bounds,
-            lines: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            full: CancellationToken::new(),
-        };
+        let shared =
+            Shared { mask, bounds, lines: AtomicU64::new(0), bytes: AtomicU64::new(0), full: CancellationToken::new() };
         Self { sender, shared: Arc::new(shared) }
     }
 
@@ -160,6 +155,7 @@ pub fn size(bytes: u64) -> String {
             tenths if tenths % 10 == 0 => format!("{} {name}", tenths / 10),
             tenths => format!("{}.{} {name}", tenths / 10, tenths % 10),
         },
+        None if bytes == 1 => "1 byte".to_owned(),
         None => format!("{bytes} bytes"),
     }
 }
@@ -208,7 +204,7 @@ mod tests {
 
     #[test]
     fn sizes_are_in_units_that_people_use() {
-        assert_eq!([1, 1024, 4_718_592, 3 << 30].map(size), ["1 bytes", "1 KiB", "4.5 MiB", "3 GiB"]);
+        assert_eq!([1, 1024, 4_718_592, 3 << 30].map(size), ["1 byte", "1 KiB", "4.5 MiB", "3 GiB"]);
     }
 
     #[tokio::test]

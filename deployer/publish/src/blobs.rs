@@ -16,8 +16,9 @@ use crate::compress::Compressed;
 use crate::tree::Tree;
 use crate::{PublishError, blocking, compress};
 
-/// Contents on their way at once: enough to keep a store across a network busy.
-const AT_ONCE: usize = 64;
+/// Contents under way at once: enough to keep all cores busy while files are opened and written. Each occupies a
+/// blocking thread for a while, and the allocator keeps about a megabyte for each thread.
+const AT_ONCE: usize = 16;
 /// Bytes in memory at once, over all contents on their way.
 const MEMORY: u32 = 96 << 20;
 /// How often content that is compressed lies in memory: itself and three variants, none larger.
@@ -64,13 +65,11 @@ pub struct Blobs {
     store: ObjectStore,
     tree: Arc<Tree>,
     memory: Semaphore,
-    cores: Semaphore,
 }
 
 impl Blobs {
     pub fn new(store: ObjectStore, tree: Arc<Tree>) -> Self {
-        let (memory, cores) = (Semaphore::new(MEMORY as usize), Semaphore::new(blocking::cores()));
-        Self { store, tree, memory, cores }
+        Self { store, tree, memory: Semaphore::new(MEMORY as usize) }
     }
 
     /// Sees to it that all contents are in the store, the largest first, so that no core is left with a
@@ -130,10 +129,9 @@ impl Blobs {
     /// The whole content, and its variants with it if wanted: for small contents, each hop to another
     /// thread costs as much as compressing. Fails when it is no longer the content that was hashed.
     async fn read(&self, content: &Content, compressed: bool) -> Result<(Bytes, Vec<Compressed>), PublishError> {
-        let _core = take(&self.cores, 1).await?;
         let (tree, source, size) = (self.tree.clone(), content.source.clone(), content.size);
         let (path, hash) = (content.path.clone(), content.hash.clone());
-        blocking::run(move || {
+        blocking::compute(move || {
             let unreadable = |e| PublishError::unreadable(&path, e);
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             // One byte more shows a file that has grown.
@@ -149,8 +147,7 @@ impl Blobs {
     }
 
     async fn compress(&self, bytes: Bytes, group: &'static [Encoding]) -> Result<Vec<Compressed>, PublishError> {
-        let _core = take(&self.cores, 1).await?;
-        blocking::run(move || compress::variants(group, &bytes)).await
+        blocking::compute(move || compress::variants(group, &bytes)).await
     }
 
     /// Stores the content as it is read. It appears under its hash only if that is what was read.

@@ -1,6 +1,6 @@
-//! Work that blocks, on threads that may.
+//! Work that blocks, on threads that may, and work that computes, on as many threads as there are cores.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::PublishError;
@@ -12,6 +12,26 @@ pub async fn run<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| PublishError::Internal(format!("a worker thread ended: {e}")))?
+}
+
+/// Runs work that uses much memory for a while (compressing). Its threads are few and stay: an allocator keeps
+/// some megabytes for each thread that it has served, and blocking threads come by the dozen.
+pub async fn compute<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
+) -> Result<T, PublishError> {
+    static POOL: OnceLock<Result<rayon::ThreadPool, rayon::ThreadPoolBuildError>> = OnceLock::new();
+    let pool = POOL.get_or_init(|| {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(cores())
+            .thread_name(|number| format!("compress-{number}"))
+            .panic_handler(|_| tracing::error!("compressing failed"))
+            .build()
+    });
+    let pool = pool.as_ref().map_err(|e| PublishError::Internal(format!("threads can't be started: {e}")))?;
+    let (sender, result) = tokio::sync::oneshot::channel();
+    // Nobody may be waiting any more.
+    pool.spawn(move || drop(sender.send(work())));
+    result.await.map_err(|_| PublishError::Internal("a worker thread ended".to_owned()))?
 }
 
 /// Cores that compressing and hashing may use.

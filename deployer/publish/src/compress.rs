@@ -39,9 +39,11 @@ const ZSTD: (i32, i32) = (9, 12);
 const GZIP: u32 = 9;
 /// What large content is compressed to side by side: brotli takes as long as the other two.
 pub const APART: [&[Encoding]; 2] = [&[Encoding::Br], &[Encoding::Zstd, Encoding::Gzip]];
-/// Brotli's window, log2 of bytes: the largest that every decoder takes. A smaller one is no faster: at
-/// quality 6 this encoder is five to twelve times slower with windows below 18.
-const BROTLI_WINDOW: i32 = 22;
+/// Brotli's smallest window, log2 of bytes: at quality 6 this encoder is five to twelve times slower with
+/// windows below 18.
+const BROTLI_SMALLEST_WINDOW: u32 = 18;
+/// Brotli's largest window, log2 of bytes: the largest that every decoder takes.
+const BROTLI_LARGEST_WINDOW: u32 = 22;
 /// Bytes that brotli takes and gives at once. With its usual 4 KiB it works twice as long on
 /// a file of 10 KB.
 const BROTLI_BUFFER: usize = 64 << 10;
@@ -81,7 +83,7 @@ const fn level((small, large): (i32, i32), content: &[u8]) -> i32 {
 fn brotli(content: &[u8]) -> io::Result<Vec<u8>> {
     let parameters = BrotliEncoderParams {
         quality: level(BROTLI, content),
-        lgwin: BROTLI_WINDOW,
+        lgwin: window(content.len()),
         size_hint: content.len(),
         ..BrotliEncoderParams::default()
     };
@@ -96,6 +98,12 @@ fn brotli(content: &[u8]) -> io::Result<Vec<u8>> {
         StandardAlloc::default(),
     )?;
     Ok(compressed)
+}
+
+/// A window as large as the content. A larger one takes memory and saves nothing.
+fn window(len: usize) -> i32 {
+    let needed = usize::BITS - len.leading_zeros();
+    needed.clamp(BROTLI_SMALLEST_WINDOW, BROTLI_LARGEST_WINDOW).cast_signed()
 }
 
 fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {

@@ -12,6 +12,10 @@ const STRIKES: u32 = 3;
 /// every moment, so a fork bomb is seldom seen at exactly the limit.
 const FULL: u64 = 95;
 
+/// So many refused processes in all are no accident: a build that touches the limit is refused a few and recovers, a
+/// bomb that goes off within one look is refused hundreds.
+pub(crate) const BOMB: u64 = 64;
+
 /// One look at a sandbox.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
@@ -65,7 +69,7 @@ impl Judge {
         let reached = full(sample.tasks, limits.processes) || sample.refusals > self.refusals;
         self.refusals = sample.refusals;
         self.strikes = if reached { self.strikes + 1 } else { 0 };
-        let beyond = sample.tasks > u64::from(limits.processes);
+        let beyond = sample.tasks > u64::from(limits.processes) || sample.refusals >= BOMB;
         (beyond || self.strikes >= STRIKES).then_some(LimitHit::Processes(limits.processes))
     }
 }
@@ -105,6 +109,13 @@ mod tests {
         assert_eq!(judge.judge(&refused(5), &LIMITS), None);
         assert_eq!(judge.judge(&refused(9), &LIMITS), None);
         assert_eq!(judge.judge(&refused(12), &LIMITS), Some(LimitHit::Processes(100)));
+    }
+
+    #[test]
+    fn a_bomb_that_went_off_between_two_looks_is_noticed() {
+        let refused = |refusals| Sample { refusals, ..Sample::default() };
+        assert_eq!(Judge::default().judge(&refused(BOMB - 1), &LIMITS), None);
+        assert_eq!(Judge::default().judge(&refused(BOMB), &LIMITS), Some(LimitHit::Processes(100)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::disk::{self, Usage};
 use crate::family::{Family, Leash};
 use crate::network::{Connect, Connection};
 use crate::running::{Killer, Request};
-use crate::sample::{Judge, Sample, full, look};
+use crate::sample::{BOMB, Judge, Sample, full, look};
 use crate::spawn::TMP_BYTES;
 use crate::wire::{GO, NO_NETWORK, REPORT_BYTES, Report, TERMINATE};
 use crate::work::Work;
@@ -270,8 +270,9 @@ fn judge_end(
             return Exit::Limit(LimitHit::FileSize(limits.file_size));
         }
     }
-    // Whoever leaves this many behind is a fork bomb, also when its first process ended well.
-    if (failed && group.process_refusals() > 0) || full(u64::from(left), limits.processes) {
+    // Whoever leaves this many behind, or was refused this many, is a fork bomb, also when its first process ended well.
+    let refusals = group.process_refusals();
+    if (failed && refusals > 0) || refusals >= BOMB || full(u64::from(left), limits.processes) {
         return Exit::Limit(LimitHit::Processes(limits.processes));
     }
     exit

@@ -13,9 +13,9 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursi
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::{Doing, Problem, control, report};
-use crate::{Level, Mount};
 use crate::walk::{is_dir, is_file, walk};
 use crate::wire::{GO, Plan, Report};
+use crate::{Level, Mount};
 
 /// Size of the file system that holds nothing but mount points.
 const MOUNT_POINTS: &std::ffi::CStr = c"mode=755,size=1m,nr_inodes=10000";
@@ -97,7 +97,8 @@ fn stage(plan: &mut Plan) -> bool {
         unshare(CloneFlags::CLONE_NEWNS).map_err(|_| rustix::io::Errno::PERM)?;
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         // Opened in the new namespace, which binds only what is its own, and before the staging folder may hide them.
-        let open = |mount: &Mount| rustix::fs::openat(CWD, &mount.source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let open =
+            |mount: &Mount| rustix::fs::openat(CWD, &mount.source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let sources = plan.mounts.iter().map(open).collect::<Result<Vec<OwnedFd>, _>>()?;
         mount("tmpfs", &plan.staging, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, MOUNT_POINTS)?;
         rustix::fs::mkdir(root_below(&plan.staging), Mode::from_raw_mode(0o755))?;

@@ -1,0 +1,110 @@
+//! Which deployment is live, and which apps run because somebody waits for them.
+
+use std::time::Duration;
+
+use common::deployment::{Kind, State};
+use common::id::DeploymentId;
+use common::revision::RevisionStatus;
+use common::time::Timestamp;
+
+use super::{Lifecycle, LifecycleError};
+use crate::store::StoreError;
+use crate::store::deployments::DeploymentRow;
+use crate::store::projects::ProjectRow;
+
+/// How long a rollback waits for the app to start: its health check's time and some more.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an app that is not live runs after a visitor asked for it: as long as somebody looks at a preview and some
+/// more. Edges ask again while there are visitors.
+const ON_REQUEST: Duration = Duration::from_secs(10 * 60);
+
+impl Lifecycle {
+    /// Makes a deployment live (the one before when `None`); returns when visitors get it.
+    pub(crate) async fn rollback(
+        &self,
+        project: &ProjectRow,
+        to: Option<DeploymentId>,
+    ) -> Result<DeploymentRow, LifecycleError> {
+        let row = match to {
+            Some(id) => self.row(&id).await.and_then(|row| {
+                if row.project == project.id { Ok(row) } else { Err(LifecycleError::NoSuchDeployment(id)) }
+            })?,
+            None => match &project.live_deployment {
+                Some(live) => {
+                    self.0.store.live_before(&project.id, live).await?.ok_or(LifecycleError::NothingBefore)?
+                }
+                None => return Err(LifecycleError::NothingBefore),
+            },
+        };
+        if row.state != State::Ready {
+            return Err(LifecycleError::NotReady { id: row.id, state: row.state.as_str() });
+        }
+        if row.kind == Some(Kind::Node) && !row.runs() && !row.live {
+            self.start_and_activate(&row).await?;
+        } else {
+            self.activate(&row, false).await?;
+        }
+        self.row(&row.id).await
+    }
+
+    /// Flips the project's pointer and waits until the edges have it.
+    pub(super) async fn activate(&self, row: &DeploymentRow, unless_newer: bool) -> Result<bool, StoreError> {
+        if !self.0.store.activate(&row.project, &row.id, unless_newer).await? {
+            self.0.hub.refresh(&row.project).await?;
+            return Ok(false);
+        }
+        self.0.hub.refresh(&row.project).await?;
+        self.changed(&row.id);
+        self.0.apps_changed.notify_one();
+        tracing::info!(deployment = %row.id, project = %row.project_name, "live");
+        Ok(true)
+    }
+
+    /// Wants an app to run, and waits until it is live or did not start.
+    async fn start_and_activate(&self, row: &DeploymentRow) -> Result<(), LifecycleError> {
+        let mut changes = self.changes();
+        self.0.store.want_activation(&row.id).await?;
+        self.0.apps_changed.notify_one();
+        let outcome = tokio::time::timeout(START_TIMEOUT, async {
+            loop {
+                let now = self.row(&row.id).await?;
+                if now.live {
+                    return Ok(());
+                }
+                if !now.activation_wanted {
+                    let reason = now.activation_failure.unwrap_or_else(|| "the start was given up".to_owned());
+                    return Err(LifecycleError::DidNotStart { id: row.id.clone(), reason });
+                }
+                if now.runs() {
+                    // It was running for visitors when the wish was written.
+                    self.activate(&now, false).await?;
+                    return Ok(());
+                }
+                // Lagging behind is answered by reading the row again.
+                let _ = changes.recv().await;
+            }
+        });
+        match outcome.await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let reason = format!("it did not start within {} s", START_TIMEOUT.as_secs());
+                self.0.store.fail_activation(&row.id, &reason).await?;
+                self.0.apps_changed.notify_one();
+                Err(LifecycleError::DidNotStart { id: row.id.clone(), reason })
+            }
+        }
+    }
+
+    /// A visitor asked for a deployment whose app runs only on request.
+    pub(crate) async fn wake(&self, id: &DeploymentId) -> Result<(), LifecycleError> {
+        let row = self.row(id).await?;
+        if row.state != State::Ready || row.kind != Some(Kind::Node) {
+            return Ok(());
+        }
+        self.0.store.want_until(id, Timestamp::now().after(ON_REQUEST)).await?;
+        if matches!(row.revision, None | Some(RevisionStatus::Stopped)) {
+            self.0.apps_changed.notify_one();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! Rows as the API shows them.
+
+use common::api;
+use common::deployment::{Failure, State};
+use url::Url;
+
+use super::Lifecycle;
+use crate::store::StoreError;
+use crate::store::deployments::DeploymentRow;
+use crate::store::projects::ProjectRow;
+
+impl Lifecycle {
+    /// The URL of a site's host.
+    pub(crate) fn site_url(&self, label: &str) -> Url {
+        let mut url = self.0.sites_url.clone();
+        // Labels are checked names below a checked domain.
+        let _ = url.set_host(Some(&format!("{label}.{}", self.0.base_domain)));
+        url
+    }
+
+    /// A project as the API shows it.
+    pub(crate) fn show_project(&self, row: ProjectRow) -> api::Project {
+        api::Project {
+            url: self.site_url(row.name.as_str()),
+            id: row.id,
+            name: row.name,
+            settings: row.settings,
+            live_deployment: row.live_deployment,
+            created_at: row.created_at,
+        }
+    }
+
+    /// A deployment as the API shows it.
+    pub(crate) async fn show(&self, row: DeploymentRow) -> Result<api::Deployment, StoreError> {
+        use api::DeploymentStatus as Status;
+        let (status, reason) = match row.state {
+            State::Queued => {
+                let ahead = self.0.store.queued_before(&row.id).await?;
+                let text = match ahead {
+                    0 => "Waits for a free deployer; it is the next.".to_owned(),
+                    1 => "Waits for a free deployer; 1 deployment is ahead of it.".to_owned(),
+                    n => format!("Waits for a free deployer; {n} deployments are ahead of it."),
+                };
+                (Status::Queued, Some(Failure::new("waiting", text)))
+            }
+            State::Building => (Status::Building, None),
+            State::Publishing => (Status::Publishing, None),
+            State::Starting => {
+                (Status::Starting, Some(Failure::new("health_check", "Waits for the app's health check to pass.")))
+            }
+            State::Ready if row.live => (Status::Live, None),
+            State::Ready if row.activation_wanted => {
+                (Status::Ready, Some(Failure::new("health_check", "Its app starts; it becomes live when healthy.")))
+            }
+            State::Ready => match row.activation_failure {
+                Some(why) => {
+                    (Status::Ready, Some(Failure::new("did_not_start", format!("It was not made live: {why}"))))
+                }
+                None => (Status::Ready, Some(Failure::new("not_live", "Another deployment is live."))),
+            },
+            State::Failed(why) => (Status::Failed, Some(why)),
+            State::Canceled(why) => (Status::Canceled, Some(why)),
+        };
+        Ok(api::Deployment {
+            status,
+            reason,
+            url: self.site_url(row.project_name.as_str()),
+            deployment_url: self.site_url(&row.label),
+            id: row.id,
+            project: row.project_name,
+            source: row.source,
+            kind: row.kind,
+            framework: row.framework,
+            isolation: row.isolation,
+            revision: row.revision,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        })
+    }
+}
