@@ -9,6 +9,7 @@ need() {
 }
 need cmake cmake
 need bwrap bubblewrap
+need slirp4netns slirp4netns
 need git git
 need chromium chromium
 need curl curl

@@ -1,7 +1,7 @@
 //! Work that blocks, on threads that may, and work that computes, on as many threads as there are cores.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::PublishError;
 
