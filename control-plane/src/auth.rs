@@ -79,7 +79,7 @@ pub async fn login(State(state): State<ApiState>, Query(login): Query<Login>) ->
         SESSION_LIFETIME.as_secs()
     );
     // A page of our own, not a redirect: a strict cookie is not sent on a navigation that began elsewhere.
-    let page = "<!doctype html><meta http-equiv=\"refresh\" content=\"0; url=/\"><a href=\"/\">Go on to AstroCloud</a>";
+    let page = "<!doctype html><title>AstroCloud</title><link rel=\"icon\" href=\"data:,\"><meta http-equiv=\"refresh\" content=\"0; url=/\"><a href=\"/\">Go on to AstroCloud</a>";
     Ok((
         StatusCode::OK,
         [(SET_COOKIE, cookie), (axum::http::header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned())],

@@ -31,7 +31,7 @@ fi
 
 # Rust tools, at known versions.
 tool() {
-    if ! "$1" "$2" --version 2>/dev/null | grep -qF "$3"; then
+    if ! cargo "$2" --version 2>/dev/null | grep -qF "$3"; then
         echo "Installing $1 $3 (a few minutes, once)."
         # A build folder of its own: the workspace's is for the workspace.
         CARGO_TARGET_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/astrocloud/tools" cargo install -q --locked "$1" --version "$3"

@@ -192,3 +192,33 @@ async fn an_app_that_never_listens_fails_with_the_reason_and_the_old_one_stays()
         assert_eq!(platform.get("app", "/").await.body, "good");
     }
 }
+
+#[tokio::test]
+async fn an_app_that_ends_by_itself_after_a_while_is_shown_with_its_reason_and_started_again() {
+    let platform = Platform::start().await;
+    let source = folder(&[
+        ("package.json", r#"{ "name": "app", "scripts": { "start": "node server.js" } }"#),
+        (
+            "server.js",
+            "require('http').createServer((q, r) => r.end('up')).listen(process.env.PORT); \
+             setTimeout(() => { console.error('out of luck'); process.exit(9); }, 2000);",
+        ),
+    ]);
+    let live = platform.deploy_live(source.path(), "app", &[]).await;
+    let path = format!("/deployments/{}", live["deployment"].as_str().unwrap());
+    let revision = || async { platform.api(Method::GET, &path).await["revision"].clone() };
+    let down = until("the app has ended", || async {
+        let revision = revision().await;
+        (revision["status"] == "restarting").then_some(revision)
+    })
+    .await;
+    assert!(down["reason"].as_str().unwrap().contains("exit code 9"), "{down}");
+    assert!(down["retry_at"].is_string(), "{down}");
+    until("the app is back", || async {
+        let revision = revision().await;
+        (revision["status"] == "running" && revision["restarts"] != 0).then_some(())
+    })
+    .await;
+    let log = runtime_log(&platform, live["deployment"].as_str().unwrap()).await;
+    assert!(log.contains("out of luck"), "{log}");
+}

@@ -25,13 +25,21 @@ use crate::wire::{GO, NO_NETWORK, REPORT_BYTES, Report, TERMINATE};
 use crate::work::Work;
 use crate::{Exit, Level, LimitHit, Limits};
 
-/// The pause between looks at the processes. A build that runs away gets this long; a look costs some milliseconds.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often a sandbox is looked at.
+struct Pace {
+    /// The pause between looks at the processes; a look costs some milliseconds.
+    look: Duration,
+    /// The shortest pause between walks over what was written.
+    walk: Duration,
+    /// The pause grows with the walk, so that walking takes at most this part of the time: one in so many.
+    walk_share: u32,
+}
 
-/// The shortest pause between walks over what was written; it grows with the walk, so that walking takes at most a
-/// tenth of the time.
-const WALK: Duration = Duration::from_millis(500);
-const WALK_SHARE: u32 = 10;
+/// For commands that end: a build that runs away gets a quarter of a second.
+const BUILD: Pace = Pace { look: Duration::from_millis(250), walk: Duration::from_millis(500), walk_share: 10 };
+
+/// For services, which are watched for months and by the hundred.
+const SERVICE: Pace = Pace { look: Duration::from_secs(1), walk: Duration::from_secs(10), walk_share: 200 };
 
 /// How long the helper's last words are waited for once its outermost process has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -82,9 +90,10 @@ impl Supervisor {
         let mut connection: Option<Connection> = None;
         let mut looking: Option<JoinHandle<Sample>> = None;
         let mut walking: Option<JoinHandle<(Usage, Duration)>> = None;
-        let mut walk_at = tokio::time::Instant::now() + WALK;
+        let pace = if self.limits.wall.is_some() { BUILD } else { SERVICE };
+        let mut walk_at = tokio::time::Instant::now() + pace.walk;
         let wall = self.limits.wall.map(|wall| tokio::time::Instant::now() + wall);
-        let mut ticks = interval(LOOK);
+        let mut ticks = interval(pace.look);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         let status = loop {
@@ -129,7 +138,7 @@ impl Supervisor {
                 }
                 walked = finished(&mut walking) => {
                     let (usage, took) = walked.unwrap_or_default();
-                    walk_at = tokio::time::Instant::now() + WALK.max(took * WALK_SHARE);
+                    walk_at = tokio::time::Instant::now() + pace.walk.max(took * pace.walk_share);
                     self.disk_hit(usage).map(Exit::Limit)
                 }
                 () = at(wall), if !ending => self.limits.wall.map(LimitHit::WallTime).map(Exit::Limit),
