@@ -7,7 +7,10 @@ packages=""
 need() {
     command -v "$1" >/dev/null || packages="$packages $2"
 }
+need cc gcc
 need cmake cmake
+need python3 python3
+need pgrep procps
 need bwrap bubblewrap
 need slirp4netns slirp4netns
 need git git

@@ -9,8 +9,8 @@ step() {
 }
 
 step "Tools"
-deploy/local/check.sh
 deploy/local/test-tools.sh
+deploy/local/check.sh
 step "Format"
 cargo fmt --all --check
 step "Shell scripts"
