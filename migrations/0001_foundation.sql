@@ -19,6 +19,7 @@ CREATE TABLE deployments (
     source TEXT NOT NULL,
     -- Login of its repository, encrypted with the installation's master key.
     source_login TEXT,
+    -- What was given for this deployment alone; the project's settings count for the rest.
     settings TEXT NOT NULL,
     kind TEXT,
     framework TEXT,

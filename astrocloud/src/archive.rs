@@ -40,7 +40,7 @@ pub struct Archive {
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// Nothing to upload.
-    #[error("{folder} holds no file to upload{}", if *rules { ": what is there is left out by .gitignore or .astrocloudignore; \
+    #[error("`{folder}` holds no file to upload{}", if *rules { ": what is there is left out by .gitignore or .astrocloudignore; \
         a line like `!dist/**` in .astrocloudignore takes it back in" } else { "" })]
     Empty {
         /// The folder.

@@ -152,6 +152,8 @@ mod tests {
             ("astrocloud deploy . --project My_Shop", "my-shop"),
             ("astrocloud deploy . --type php", "static, node"),
             ("astrocloud deploy . --env NOVALUE", "NAME=VALUE"),
+            ("astrocloud deploy . --root-dir ../web", "apps/web"),
+            ("astrocloud deploy . --root-dir /web", "apps/web"),
             ("astrocloud deploy . --health-path health", "/health"),
             ("astrocloud rollback latest", "dpl_"),
             ("astrocloud up --http 8080", "127.0.0.1:8080"),

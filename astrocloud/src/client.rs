@@ -204,17 +204,17 @@ impl Client {
         self.get(&["projects", name.as_str()]).await
     }
 
-    /// Creates a project unless there is one with this name.
-    pub async fn ensure_project(&self, name: &ProjectName) -> Result<()> {
+    /// The project with this name, which is created when there is none.
+    pub async fn ensure_project(&self, name: &ProjectName) -> Result<Project> {
         match self.project(name).await {
             Err(e) if e.is_not_found() => {}
-            other => return other.map(drop),
+            other => return other,
         }
         let new = NewProject { name: name.clone(), settings: common::project::Settings::default() };
-        match self.post::<Project>(&["projects"], &new).await {
+        match self.post(&["projects"], &new).await {
             // Somebody else was faster, or a deployment's own host has this name: the deployment will tell.
-            Err(e) if e.word() == Some("name_taken") => self.project(name).await.map_err(|_| e).map(drop),
-            other => other.map(drop),
+            Err(e) if e.word() == Some("name_taken") => self.project(name).await.map_err(|_| e),
+            other => other,
         }
     }
 

@@ -71,11 +71,14 @@ pub fn write(path: &Path, login: &Login) -> anyhow::Result<()> {
 /// # Errors
 /// When there is none, or it is wrong.
 pub fn login() -> anyhow::Result<Login> {
-    let file = match path() {
-        Some(path) => read(&path)?,
-        None => None,
-    };
-    choose(variable(API_VARIABLE), variable(TOKEN_VARIABLE), file)
+    let (api, token) = (variable(API_VARIABLE), variable(TOKEN_VARIABLE));
+    // A script that says everything does not depend on what lies in its home.
+    let file = if api.is_some() && token.is_some() { None } else { read_default()? };
+    choose(api, token, file)
+}
+
+fn read_default() -> anyhow::Result<Option<Login>> {
+    path().map_or(Ok(None), |path| read(&path))
 }
 
 /// The address of the API that counts now, also when there is no token yet.
@@ -86,11 +89,7 @@ pub fn api() -> anyhow::Result<Url> {
     if let Some(api) = variable(API_VARIABLE) {
         return api_url(&api);
     }
-    let file = match path() {
-        Some(path) => read(&path)?,
-        None => None,
-    };
-    file.map_or_else(|| api_url(DEFAULT_API), |login| Ok(login.api))
+    read_default()?.map_or_else(|| api_url(DEFAULT_API), |login| Ok(login.api))
 }
 
 fn variable(name: &str) -> Option<String> {

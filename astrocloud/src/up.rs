@@ -117,6 +117,11 @@ async fn serve(up: Up, settings: Settings) -> anyhow::Result<u8> {
     banner::show(&settings, &state, &platform, &dashboard, &remembered);
 
     signals.next().await;
+    if let Some(file) = &up.ready_file
+        && let Err(e) = ready::forget(file)
+    {
+        tracing::warn!(error = %e, "scripts may take this platform for running");
+    }
     output::say("Stopping: requests in flight may end. Interrupt again to stop at once.");
     tokio::select! {
         () = platform.drain() => Ok(exit::DONE),

@@ -150,7 +150,7 @@ pub struct Deployment {
 pub struct NewDeployment {
     /// What to build.
     pub source: Source,
-    /// Settings for this and later deployments of the project: those given replace the project's.
+    /// Settings for this deployment alone: those given count in place of the project's.
     #[serde(default)]
     pub settings: Settings,
 }

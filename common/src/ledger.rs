@@ -93,6 +93,9 @@ pub enum LedgerError {
     /// The deployment was canceled, or is another deployer's by now: stop.
     #[error("deployment {0} is no longer this deployer's: stop working on it")]
     NotYours(DeploymentId),
+    /// There is no room to record anything.
+    #[error("the control plane's disk is full")]
+    DiskFull,
     /// The control plane can't be reached or failed.
     #[error("the control plane failed: {0}")]
     Failed(String),
@@ -116,8 +119,8 @@ pub trait Ledger: Send + Sync {
     async fn failed(&self, deployment: &DeploymentId, why: Failure) -> Result<(), LedgerError>;
     /// The app of a ready deployment; `None` when nobody wants it to run any more.
     async fn wanted_app(&self, deployment: &DeploymentId) -> Result<Option<Wanted>, LedgerError>;
-    /// Every app that should be running now.
-    async fn wanted_apps(&self) -> Result<Vec<Wanted>, LedgerError>;
+    /// Every deployment whose app should be running now.
+    async fn wanted_apps(&self) -> Result<Vec<DeploymentId>, LedgerError>;
     /// What a running app does now.
     async fn revision(&self, deployment: &DeploymentId, status: RevisionStatus) -> Result<(), LedgerError>;
     /// A start that is wanted [`once`](Wanted::once) did not work; the live deployment stays.

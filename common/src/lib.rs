@@ -28,3 +28,4 @@ pub mod queue;
 pub mod registry;
 pub mod runtime;
 pub mod secret;
+pub mod shell;

@@ -1,4 +1,5 @@
-//! Project names. A name is a DNS label, because it is the first label of the project's host.
+//! Names that people choose. A project's name is a DNS label, because it is the first label of the project's host;
+//! a variable's name is one that every shell takes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -94,6 +95,38 @@ impl From<ProjectName> for String {
     }
 }
 
+/// Longest name of an environment variable, characters.
+const MAX_VARIABLE_CHARS: usize = 256;
+/// Environment variables that the platform sets.
+const RESERVED_VARIABLES: [&str; 3] = ["PORT", "HOME", "PATH"];
+
+/// A text that can't be the name of a project's environment variable.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidVariable {
+    /// Shells would not take it.
+    #[error("`{0}` can't be a variable's name: use letters, digits and underscores, not a digit at first")]
+    Malformed(String),
+    /// The platform sets it.
+    #[error("`{0}` is set by AstroCloud and can't be changed")]
+    Reserved(String),
+}
+
+/// Checks the name of an environment variable.
+///
+/// # Errors
+/// When it can't be one.
+pub fn check_variable(name: &str) -> Result<(), InvalidVariable> {
+    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    let well_formed = first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !well_formed || name.len() > MAX_VARIABLE_CHARS {
+        return Err(InvalidVariable::Malformed(name.chars().take(64).collect()));
+    }
+    if RESERVED_VARIABLES.contains(&name) {
+        return Err(InvalidVariable::Reserved(name.to_owned()));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -112,6 +145,16 @@ mod tests {
         assert!(message.contains("`my-app`"), "{message}");
         for wrong in ["", "-a", "a-", "xn--abc", "a.b", &"a".repeat(53)] {
             assert!(wrong.parse::<ProjectName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_named_as_shells_take_it_and_not_like_one_of_the_platform() {
+        for right in ["A", "_x", "VITE_API_URL", "a1"] {
+            check_variable(right).unwrap();
+        }
+        for wrong in ["", "1A", "A-B", "A B", "Ä", "PORT", &"A".repeat(257)] {
+            assert!(check_variable(wrong).is_err(), "{wrong}");
         }
     }
 }

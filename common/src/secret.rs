@@ -95,9 +95,12 @@ impl MasterKey {
             Ok(text) => Self::from_text(text.trim()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let text = URL_SAFE_NO_PAD.encode(random_bytes::<KEY_BYTES>());
-                let mut file =
-                    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+                // Whole or not at all: half a key would keep the platform from starting for ever.
+                let part = path.with_extension("part");
+                let mut options = std::fs::OpenOptions::new();
+                let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(io)?;
                 file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+                std::fs::rename(&part, path).map_err(io)?;
                 Self::from_text(&text)
             }
             Err(e) => Err(io(e)),
@@ -161,6 +164,16 @@ mod tests {
         let other = MasterKey::load_or_create(&folder.path().join("other.key")).unwrap();
         assert!(other.open(&sealed).is_err());
         assert!(key.open("AAAA").is_err());
+    }
+
+    #[test]
+    fn a_key_that_was_half_written_when_the_platform_died_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        std::fs::write(path.with_extension("part"), "AAAA").unwrap();
+        let sealed = MasterKey::load_or_create(&path).unwrap().seal(&Secret::new("hunter2"));
+        assert!(MasterKey::load_or_create(&path).unwrap().open(&sealed).is_ok());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

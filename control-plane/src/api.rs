@@ -18,8 +18,10 @@ use crate::lifecycle::Lifecycle;
 use crate::store::Store;
 use crate::uploads::Signer;
 use crate::{Config, Ports};
+use document::Document;
 
 mod deployments;
+mod document;
 mod env;
 pub(crate) mod error;
 pub(crate) mod login_links;
@@ -67,30 +69,9 @@ impl State {
     }
 }
 
-#[derive(utoipa::OpenApi)]
-#[openapi(
-    info(
-        title = "AstroCloud",
-        description = "Projects, deployments, logs and settings. Errors are problem details (RFC 9457).",
-        license(name = "Apache-2.0", identifier = "Apache-2.0")
-    ),
-    modifiers(&BearerToken),
-    security(("token" = []))
-)]
-struct Document;
-
-struct BearerToken;
-
-impl utoipa::Modify for BearerToken {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        document.components.get_or_insert_default().add_security_scheme("token", scheme);
-    }
-}
-
-fn resources() -> OpenApiRouter<State> {
-    OpenApiRouter::with_openapi(Document::openapi()).nest(
+/// The resources, and the document that describes them.
+fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
+    let resources = OpenApiRouter::with_openapi(Document::openapi()).nest(
         "/api/v1",
         OpenApiRouter::new()
             .routes(routes!(system::system))
@@ -106,18 +87,21 @@ fn resources() -> OpenApiRouter<State> {
             .routes(routes!(env::list, env::set))
             .routes(routes!(env::unset))
             .routes(routes!(uploads::create)),
-    )
+    );
+    let (resources, mut document) = resources.split_for_parts();
+    document::complete(&mut document);
+    (resources, document)
 }
 
 /// The OpenAPI 3.1 document.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    resources().into_openapi()
+    resources().1
 }
 
 /// Everything that the API's address answers.
 pub(crate) fn router(state: State) -> Router {
-    let (resources, document) = resources().split_for_parts();
+    let (resources, document) = resources();
     let document = Arc::new(document);
     Router::new()
         .merge(resources.route_layer(axum::middleware::from_fn_with_state(state.clone(), auth::require)))
@@ -129,6 +113,7 @@ pub(crate) fn router(state: State) -> Router {
         .merge(start_page::router())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .route("/uploads/{id}", put(uploads::put).layer(DefaultBodyLimit::disable()))
+        .method_not_allowed_fallback(|| async { error::ApiError::method_not_allowed() })
         .fallback(|| async { error::ApiError::not_found("There is nothing at this address of the API.") })
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .layer(axum::middleware::map_response(security_headers))

@@ -58,17 +58,24 @@ pub async fn require(State(state): State<ApiState>, request: Request, next: Next
 /// The token of a login link.
 #[derive(Deserialize)]
 pub struct Login {
+    #[serde(default)]
     token: String,
+}
+
+/// A page of one paragraph, for a person who followed a link.
+fn page(head: &str, text: &str) -> axum::response::Html<String> {
+    axum::response::Html(format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>AstroCloud</title>\
+         <link rel=\"icon\" href=\"data:,\">{head}<p>{text}</p></html>"
+    ))
 }
 
 /// Turns a login link into a session and leads to the dashboard.
 pub async fn login(State(state): State<ApiState>, Query(login): Query<Login>) -> Result<Response, ApiError> {
     if !state.store().redeem_token(&login.token, TokenKind::Login).await? {
-        return Err(ApiError::new(
-            401,
-            "login_link_used",
-            "This login link was used already or is too old. `astrocloud login-link` prints a new one.",
-        ));
+        let text =
+            "This login link was used already or is too old. <code>astrocloud login-link</code> prints a new one.";
+        return Ok((StatusCode::UNAUTHORIZED, page("", text)).into_response());
     }
     let session = Secret::random("ses_");
     let expires = Timestamp::now().after(SESSION_LIFETIME);
@@ -79,13 +86,8 @@ pub async fn login(State(state): State<ApiState>, Query(login): Query<Login>) ->
         SESSION_LIFETIME.as_secs()
     );
     // A page of our own, not a redirect: a strict cookie is not sent on a navigation that began elsewhere.
-    let page = "<!doctype html><title>AstroCloud</title><link rel=\"icon\" href=\"data:,\"><meta http-equiv=\"refresh\" content=\"0; url=/\"><a href=\"/\">Go on to AstroCloud</a>";
-    Ok((
-        StatusCode::OK,
-        [(SET_COOKIE, cookie), (axum::http::header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned())],
-        page,
-    )
-        .into_response())
+    let head = "<meta http-equiv=\"refresh\" content=\"0; url=/\">";
+    Ok(([(SET_COOKIE, cookie)], page(head, "<a href=\"/\">Go on to AstroCloud</a>")).into_response())
 }
 
 /// Ends a session.

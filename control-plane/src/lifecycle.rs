@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::api;
 use common::blob::ObjectStore;
-use common::bus::{Bus, Line, StreamName, Topic};
+use common::bus::{Bus, BusError, Line, StreamName, Topic};
 use common::deployment::{Event, Failure, State};
 use common::id::DeploymentId;
 use common::project::Settings;
@@ -52,6 +52,8 @@ struct Inner {
     base_domain: String,
     changes: broadcast::Sender<DeploymentId>,
     apps_changed: Notify,
+    /// When this process began.
+    began: Timestamp,
 }
 
 /// Why an operation was refused.
@@ -106,6 +108,7 @@ impl Lifecycle {
             base_domain: config.base_domain.clone(),
             changes: broadcast::Sender::new(NOTICES),
             apps_changed: Notify::new(),
+            began: Timestamp::now(),
         }))
     }
 
@@ -191,20 +194,21 @@ impl Lifecycle {
         &self,
         project: &ProjectRow,
         source: Source,
-        settings: Settings,
+        given: Settings,
     ) -> Result<DeploymentRow, LifecycleError> {
         let (source, login) = source.without_login();
         let login = login.map(|login| self.0.key.seal(&login));
-        self.enqueue(project, source, login, settings).await
+        self.enqueue(project, source, login, given).await
     }
 
-    /// Asks for another deployment of an earlier one's source, with the project's present settings.
+    /// Asks for another deployment of an earlier one's source, with what was given for that one and the project's
+    /// present settings.
     pub(crate) async fn redeploy(
         &self,
         project: &ProjectRow,
         earlier: DeploymentRow,
     ) -> Result<DeploymentRow, LifecycleError> {
-        self.enqueue(project, earlier.source, earlier.source_login, project.settings.clone()).await
+        self.enqueue(project, earlier.source, earlier.source_login, earlier.given).await
     }
 
     /// Row first, then the job.
@@ -213,7 +217,7 @@ impl Lifecycle {
         project: &ProjectRow,
         source: Source,
         source_login: Option<String>,
-        settings: Settings,
+        given: Settings,
     ) -> Result<DeploymentRow, LifecycleError> {
         let id = loop {
             let id = DeploymentId::new();
@@ -224,7 +228,7 @@ impl Lifecycle {
                 project: project.id.clone(),
                 source: source.clone(),
                 source_login: source_login.clone(),
-                settings: settings.clone(),
+                given: given.clone(),
             };
             match self.0.store.insert_deployment(&new).await {
                 Ok(true) => break id,
@@ -269,6 +273,25 @@ impl Lifecycle {
         self.say(id, text).await;
         if let Err(e) = self.0.bus.finish(&Topic::build(id.clone())).await {
             tracing::warn!(deployment = %id, error = %e, "the build log can't be ended");
+        }
+    }
+
+    /// Ends the build log of a deployment that ended before this process began: the one before may have died between
+    /// the two.
+    pub(crate) async fn settle_log(&self, row: &DeploymentRow) {
+        if !row.state.is_final() || row.finished_at >= Some(self.0.began) {
+            return;
+        }
+        let text = "The log ends here: AstroCloud was restarted when the deployment had just ended.".to_owned();
+        let last = Line { time: Timestamp::now(), stream: StreamName::System, text };
+        let topic = Topic::build(row.id.clone());
+        let ended = match self.0.bus.append(&topic, vec![last]).await {
+            Ok(_) => self.0.bus.finish(&topic).await,
+            Err(BusError::Finished { .. }) => Ok(()),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = ended {
+            tracing::warn!(deployment = %row.id, error = %e, "a build log can't be ended");
         }
     }
 

@@ -21,6 +21,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 10000; \
      PRAGMA foreign_keys = ON;";
 
+/// How engines say that the disk is full: SQLite (`SQLITE_FULL`) and Postgres (`disk_full`).
+const FULL: [&str; 2] = ["13", "53100"];
+
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -45,6 +48,12 @@ impl StoreError {
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(e)) if e.is_unique_violation())
+    }
+
+    /// Whether there is no room to store anything.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(e)) if e.code().is_some_and(|code| FULL.contains(&&*code)))
     }
 }
 
@@ -114,4 +123,25 @@ fn json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str) -> R
 /// A value as JSON text for a column.
 fn to_json<T: serde::Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|e| StoreError::Unreadable { what, detail: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_apart_from_other_failures() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite://{}?mode=rwc", folder.path().join("db").display())).await.unwrap();
+        let mut connection = store.pool.acquire().await.unwrap();
+        // As many pages as there are: none can be added.
+        sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *connection).await.unwrap();
+        let full = sqlx::raw_sql("CREATE TABLE more (x); INSERT INTO more VALUES (randomblob(1000000))")
+            .execute(&mut *connection)
+            .await;
+        assert!(StoreError::from(full.unwrap_err()).is_disk_full());
+        let wrong = sqlx::raw_sql("SELECT nothing").execute(&mut *connection).await;
+        assert!(!StoreError::from(wrong.unwrap_err()).is_disk_full());
+    }
 }

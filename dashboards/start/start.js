@@ -34,31 +34,58 @@ function link(url) {
 
 // --- the form
 
+const invitation = [...$("chosen").childNodes];
+/** Whether the project's name was typed; else it goes with the archive's. */
+let typed = false;
+/** Names of the projects that exist. */
+let names = new Set();
+
 function nearestName(file) {
   const name = file.replace(/\.zip$/i, "").toLowerCase();
   return name.replace(/[^a-z0-9]+/g, "-").replace(/^-+/, "").slice(0, 52).replace(/-+$/, "");
 }
 
-function choose(file) {
-  $("chosen").textContent = file ? file.name : "Drop a ZIP of your project here, or choose one";
-  if (file && !$("project").value) $("project").value = nearestName(file.name);
+function size(bytes) {
+  const mebibytes = bytes / 1048576;
+  return mebibytes < 1 ? `${Math.ceil(bytes / 1024)} KiB` : `${mebibytes.toFixed(1)} MiB`;
 }
 
-for (const name of ["dragenter", "dragover"]) {
-  $("drop").addEventListener(name, (event) => {
-    event.preventDefault();
-    $("drop").classList.add("over");
-  });
+function choose() {
+  const file = $("archive").files[0];
+  $("chosen").replaceChildren(...(file ? [`${file.name}, ${size(file.size)}`] : invitation));
+  $("drop").classList.toggle("full", Boolean(file));
+  $("problem").textContent = "";
+  if (file && !typed) $("project").value = nearestName(file.name);
 }
-$("drop").addEventListener("dragleave", () => $("drop").classList.remove("over"));
-$("drop").addEventListener("drop", (event) => {
+
+// The whole page takes the drop: beside the marked area a browser would leave the page and open the file.
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  $("drop").classList.add("over");
+});
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) $("drop").classList.remove("over");
+});
+addEventListener("drop", (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
   if (event.dataTransfer.files.length === 0) return;
   $("archive").files = event.dataTransfer.files;
-  choose(event.dataTransfer.files[0]);
+  choose();
 });
-$("archive").addEventListener("change", () => choose($("archive").files[0]));
+$("archive").addEventListener("change", choose);
+$("project").addEventListener("input", () => (typed = $("project").value !== ""));
+
+/** Refuses what the platform would refuse after a long upload. */
+async function check(file, mostBytes) {
+  if (file.size > mostBytes) {
+    throw new Error(`${file.name} is ${size(file.size)}; at most ${size(mostBytes)} are accepted. Leave out what is not source, such as node_modules.`);
+  }
+  const start = await file.slice(0, 2).text().catch(() => {
+    throw new Error(`${file.name} can't be read. If it is a folder, pack it as a ZIP.`);
+  });
+  if (start !== "PK") throw new Error(`${file.name} is no ZIP archive. Pack the project's folder as a ZIP.`);
+}
 
 /** PUTs the archive to its pre-signed URL; `fetch` can't tell how much is sent. */
 function send(url, file) {
@@ -81,6 +108,15 @@ function send(url, file) {
   });
 }
 
+async function create(project) {
+  try {
+    await api("POST", "/projects", { name: project });
+  } catch (error) {
+    // Somebody else made it in the meantime: this is its next deployment.
+    if (error.status !== 409) throw error;
+  }
+}
+
 $("upload").addEventListener("submit", async (event) => {
   event.preventDefault();
   const file = $("archive").files[0];
@@ -89,25 +125,22 @@ $("upload").addEventListener("submit", async (event) => {
   $("start").disabled = true;
   try {
     const upload = await api("POST", "/uploads");
-    if (file.size > upload.max_bytes) {
-      throw new Error(`The archive is larger than ${Math.floor(upload.max_bytes / 1048576)} MiB, the most that is accepted.`);
-    }
+    await check(file, upload.max_bytes);
     show("sent");
     await send(upload.url, file);
-    try {
-      await api("POST", "/projects", { name: project });
-    } catch (error) {
-      // It exists already: this is its next deployment.
-      if (error.status !== 409) throw error;
-    }
+    if (!names.has(project)) await create(project);
     const source = { type: "upload", upload: upload.id, label: file.name };
     const deployment = await api("POST", `/projects/${project}/deployments`, { source });
     location.hash = deployment.id;
+    show("progress");
+    $("progress-title").focus();
     await list();
   } catch (error) {
     $("problem").textContent = error.message;
   } finally {
     $("start").disabled = false;
+    // A disabled button loses the keyboard's focus.
+    if ($("problem").textContent) $("start").focus();
     $("sent").value = 0;
     show("sent", false);
   }
@@ -117,12 +150,24 @@ $("upload").addEventListener("submit", async (event) => {
 
 let following = null;
 
+const WORDS = {
+  queued: "Waiting",
+  building: "Building",
+  publishing: "Publishing",
+  starting: "Starting",
+  live: "Live",
+  ready: "Ready, not live",
+  failed: "Failed",
+  canceled: "Canceled",
+};
+
 function tell(deployment) {
   const final = ["live", "ready", "failed", "canceled"].includes(deployment.status);
-  const reason = deployment.reason ? ` — ${deployment.reason.message}` : "";
+  const framework = deployment.framework ? ` (${deployment.framework})` : "";
+  const reason = deployment.reason && deployment.status !== "canceled" ? `: ${deployment.reason.message}` : "";
   $("progress-title").textContent = `Deployment of ${deployment.project}`;
   $("state").className = deployment.status;
-  $("state").textContent = `${deployment.status}${deployment.framework ? `, ${deployment.framework}` : ""}${reason}`;
+  $("state").textContent = `${WORDS[deployment.status] ?? deployment.status}${framework}${reason}`;
   const url = { live: deployment.url, ready: deployment.deployment_url }[deployment.status];
   $("link").replaceChildren(...(url ? [link(url)] : []));
   show("cancel", !final);
@@ -140,7 +185,8 @@ function say(record) {
 /** History, then live lines; after a lost connection it goes on behind the last line. */
 function follow(id) {
   following?.close();
-  $("log").replaceChildren();
+  for (const part of ["log", "link", "state"]) $(part).replaceChildren();
+  show("cancel", false);
   show("progress");
   let after = 0;
   let pause = 250;
@@ -158,9 +204,19 @@ function follow(id) {
         say(record);
       }
     };
-    socket.onclose = () => {
+    socket.onclose = async () => {
       if (ended) return;
+      $("state").className = "";
       $("state").textContent = "The connection was lost; trying again.";
+      // A refused WebSocket does not say why; the same question over HTTP does.
+      const refusal = await api("GET", `/deployments/${id}`).then(() => null, (error) => error);
+      if (ended) return;
+      if (refusal?.status < 500) {
+        ended = true;
+        $("state").className = "failed";
+        $("state").textContent = refusal.message;
+        return;
+      }
       setTimeout(() => ended || connect(), pause);
       pause = Math.min(pause * 2, MAX_PAUSE);
     };
@@ -198,6 +254,7 @@ async function list() {
     projects.push(...page.items);
     cursor = page.next_cursor ?? "";
   } while (cursor);
+  names = new Set(projects.map((project) => project.name));
   $("list").replaceChildren(
     ...projects.map((project) => {
       const site = project.live_deployment ? link(project.url) : "not live yet";

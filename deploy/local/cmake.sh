@@ -1,17 +1,19 @@
+# shellcheck shell=sh
 # Sourced by the build: puts `cmake` on PATH, which the build of zlib-ng (a dependency of the edge) needs.
 # Debian's package when root or password-less sudo can install it, else the wheel from PyPI in a private folder.
 if ! command -v cmake >/dev/null; then
     folder="${XDG_CACHE_HOME:-$HOME/.cache}/astrocloud/cmake"
-    if [ -x "$folder/bin/cmake" ]; then
-        PATH="$folder/bin:$PATH"
-    elif command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
+    # Where the wheel has the program itself: it needs no Python.
+    PATH="$PATH:$folder/cmake/data/bin"
+    if ! command -v cmake >/dev/null && command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
         echo "Installing cmake with apt-get."
         sudo=""
         [ "$(id -u)" = 0 ] || sudo="sudo -n"
-        $sudo apt-get update -q >/dev/null && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends cmake >/dev/null
-    elif command -v python3 >/dev/null && python3 -m venv --without-pip "$folder" 2>/dev/null && python3 -m pip --python "$folder/bin/python" install -q cmake; then
-        echo "Installed cmake into $folder."
-        PATH="$folder/bin:$PATH"
+        { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends cmake; } >/dev/null || true
+    fi
+    if ! command -v cmake >/dev/null && command -v python3 >/dev/null; then
+        echo "Installing cmake into $folder."
+        python3 -m pip install -q --disable-pip-version-check --target "$folder" --upgrade cmake || true
     fi
     if ! command -v cmake >/dev/null; then
         echo "cmake is missing and could not be installed: install it with your system's packages (for example: apt-get install cmake) and try again." >&2

@@ -16,6 +16,7 @@ need slirp4netns slirp4netns
 need git git
 need chromium chromium
 need curl curl
+need shellcheck shellcheck
 
 if [ -n "$packages" ]; then
     sudo=""

@@ -14,7 +14,7 @@ deploy/local/check.sh
 step "Format"
 cargo fmt --all --check
 step "Shell scripts"
-for script in deploy/local/*.sh .ci/run; do sh -n "$script"; done
+shellcheck deploy/local/*.sh .ci/run
 step "Lint"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 step "Dependencies"

@@ -86,13 +86,12 @@ impl Apps {
     }
 
     async fn compare(&self, stop: &CancellationToken, tasks: &TaskTracker) -> Result<(), LedgerError> {
-        let wanted = self.0.ledger.wanted_apps().await?;
+        let wanted: HashSet<DeploymentId> = self.0.ledger.wanted_apps().await?.into_iter().collect();
         let running: HashSet<DeploymentId> = self.0.runtime.running().await.into_iter().collect();
-        let is_wanted = |id: &DeploymentId| wanted.iter().any(|wanted| wanted.app.deployment == *id);
-        for id in running.iter().filter(|id| !is_wanted(id) && !lock(&self.0.starting).contains(*id)) {
+        for id in running.difference(&wanted).filter(|id| !lock(&self.0.starting).contains(*id)) {
             self.0.runtime.stop(id).await;
         }
-        for id in wanted.into_iter().map(|wanted| wanted.app.deployment) {
+        for id in wanted {
             let busy = running.contains(&id) || lock(&self.0.starting).contains(&id);
             if !busy && lock(&self.0.returning).insert(id.clone()) {
                 let (apps, stop) = (self.clone(), stop.clone());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use common::bus::Topic;
 use common::deployment::Failure;
 use common::id::DeploymentId;
-use common::ledger::{App, Facts, LedgerError, Output, Work};
+use common::ledger::{App, DynLedger, Facts, LedgerError, Output, Work};
 use common::source::Source;
 use logs::{Log, Mask};
 
@@ -15,6 +15,10 @@ use crate::Context;
 const FETCH_TRIES: u32 = 3;
 /// Pause before the second try; it doubles.
 const FETCH_PAUSE: Duration = Duration::from_secs(2);
+/// Pause before a failure that the control plane did not take is reported again; it doubles.
+const REPORT_FIRST: Duration = Duration::from_secs(1);
+/// Longest such pause.
+const REPORT_MAX: Duration = Duration::from_secs(30);
 
 /// Why a deployment ended early.
 enum Stop {
@@ -28,6 +32,10 @@ impl From<LedgerError> for Stop {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::NotYours(_) => Self::Gone,
+            LedgerError::DiskFull => Self::Failed(Failure::new(
+                "disk_full",
+                "AstroCloud's disk is full. Ask its operator for room, then deploy again.",
+            )),
             LedgerError::Failed(detail) => {
                 tracing::error!(detail, "the control plane takes no reports");
                 Self::Failed(Failure::new(
@@ -86,9 +94,23 @@ pub(crate) async fn deploy(context: &Context, deployment: &DeploymentId) {
     log.flush().await;
     let Stop::Failed(why) = stop else { return };
     tracing::info!(%deployment, project = %work.project_name, code = why.code, "a deployment failed");
-    match ledger.failed(deployment, why).await {
-        Ok(()) | Err(LedgerError::NotYours(_)) => {}
-        Err(e) => tracing::error!(%deployment, error = %e, "a failure can't be recorded"),
+    // Before the report: it may be this folder that leaves no room to record anything.
+    context.work.remove(deployment).await;
+    report_failure(&context.ports.ledger, deployment, why).await;
+}
+
+/// Reports a failure until it is taken: one that was not would leave the deployment unfinished for ever.
+async fn report_failure(ledger: &DynLedger, deployment: &DeploymentId, why: Failure) {
+    let mut pause = REPORT_FIRST;
+    loop {
+        match ledger.failed(deployment, why.clone()).await {
+            Ok(()) | Err(LedgerError::NotYours(_)) => return,
+            Err(e) => {
+                tracing::error!(%deployment, error = %e, retry_in_s = pause.as_secs(), "a failure can't be recorded");
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(REPORT_MAX);
     }
 }
 
@@ -104,7 +126,11 @@ async fn steps(context: &Context, work: &Work, log: &Log) -> Result<(), Stop> {
     ledger.facts(&work.deployment, Facts { kind: Some(plan.kind), framework, commit: fetched.commit }).await?;
     let job = build::Job { project: &work.project, settings: &work.settings, env: &work.env, source: &source, log };
     let done = match context.builder.run(&job, &plan).await {
-        Ok(output) => finish(context, work, output, log).await,
+        Ok(output) => {
+            // The image's own command has the tools' paths in it, which say nothing to people.
+            let started_with = plan.start.as_deref().unwrap_or_default();
+            finish(context, work, output, started_with, log).await
+        }
         Err(e) => Err(e.into()),
     };
     // Also after a failed build: the next one need not install again.
@@ -138,7 +164,13 @@ async fn fetch(
     }
 }
 
-async fn finish(context: &Context, work: &Work, output: build::Output, log: &Log) -> Result<(), Stop> {
+async fn finish(
+    context: &Context,
+    work: &Work,
+    output: build::Output,
+    started_with: &str,
+    log: &Log,
+) -> Result<(), Stop> {
     let (ledger, deployment) = (&context.ports.ledger, &work.deployment);
     ledger.built(deployment).await?;
     match output {
@@ -154,10 +186,10 @@ async fn finish(context: &Context, work: &Work, output: build::Output, log: &Log
             ledger.succeeded(deployment, Output::Static).await?;
         }
         build::Output::Node { root, start } => {
-            log.say(format!("Packing the app, started with `{}`.", start.command)).await;
+            log.say(format!("Packing the app, started with `{started_with}`.")).await;
             let image = context.ports.registry.push(work.project_name.as_str(), &root, &start).await?;
             ledger.started(deployment, &image).await?;
-            log.say("Starting the app and waiting for its health check.").await;
+            log.say("Starting the app.").await;
             let app = App {
                 deployment: deployment.clone(),
                 project_name: work.project_name.clone(),
@@ -176,4 +208,69 @@ async fn finish(context: &Context, work: &Work, output: build::Output, log: &Log
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use common::ledger::{Ledger, Wanted};
+    use common::revision::RevisionStatus;
+
+    use super::*;
+
+    /// A control plane whose disk is full for so many reports.
+    struct Full(AtomicU32);
+
+    #[async_trait]
+    impl Ledger for Full {
+        async fn failed(&self, _: &DeploymentId, _: Failure) -> Result<(), LedgerError> {
+            match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)) {
+                Ok(_) => Err(LedgerError::DiskFull),
+                Err(_) => Ok(()),
+            }
+        }
+
+        async fn claim(&self, _: &DeploymentId, _: &str) -> Result<Option<Work>, LedgerError> {
+            unreachable!("it is claimed")
+        }
+        async fn facts(&self, _: &DeploymentId, _: Facts) -> Result<(), LedgerError> {
+            unreachable!("it failed")
+        }
+        async fn built(&self, _: &DeploymentId) -> Result<(), LedgerError> {
+            unreachable!("it failed")
+        }
+        async fn started(&self, _: &DeploymentId, _: &str) -> Result<(), LedgerError> {
+            unreachable!("it failed")
+        }
+        async fn succeeded(&self, _: &DeploymentId, _: Output) -> Result<bool, LedgerError> {
+            unreachable!("it failed")
+        }
+        async fn wanted_app(&self, _: &DeploymentId) -> Result<Option<Wanted>, LedgerError> {
+            unreachable!("no app is concerned")
+        }
+        async fn wanted_apps(&self) -> Result<Vec<DeploymentId>, LedgerError> {
+            unreachable!("no app is concerned")
+        }
+        async fn revision(&self, _: &DeploymentId, _: RevisionStatus) -> Result<(), LedgerError> {
+            unreachable!("no app is concerned")
+        }
+        async fn start_failed(&self, _: &DeploymentId, _: Failure) -> Result<(), LedgerError> {
+            unreachable!("no app is concerned")
+        }
+        async fn apps_changed(&self) {
+            unreachable!("no app is concerned")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_reported_until_there_is_room_to_record_it() {
+        let ledger = Arc::new(Full(AtomicU32::new(9)));
+        let port: DynLedger = ledger.clone();
+        report_failure(&port, &DeploymentId::new(), Failure::new("build_failed", "It failed.")).await;
+        assert_eq!(ledger.0.load(Ordering::Acquire), 0);
+    }
 }

@@ -27,8 +27,9 @@ const MAX_MANIFEST: u64 = 128 << 20;
 const MANIFESTS_SHARE: u64 = 4;
 /// Memory that an entry takes beside its bytes, roughly.
 const ENTRY_OVERHEAD: usize = 256;
-/// Bytes read from a file at once: large enough that the hop to a blocking thread is cheap beside it.
-const PIECE: u64 = 256 << 10;
+/// Bytes read from a file at once: large enough that the hop to a blocking thread is cheap beside it, and small
+/// because every visitor who is slow to take a large file holds one.
+const PIECE: u64 = 64 << 10;
 
 /// Why an object can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -202,9 +203,10 @@ impl PieceSource {
             Self::Stream(stream) => Ok(stream.next().await.transpose()?.unwrap_or_default()),
             Self::File(file) => {
                 let mut source = file.take().ok_or(LoadError::Missing)?;
+                let wanted = left.min(PIECE);
+                // Not taken on the blocking thread: there are hundreds, and the allocator keeps memory for each.
+                let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
                 let read = move || {
-                    let wanted = left.min(PIECE);
-                    let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
                     std::io::Read::read_to_end(&mut std::io::Read::take(&mut source, wanted), &mut bytes)?;
                     Ok((source, bytes))
                 };

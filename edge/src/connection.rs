@@ -1,9 +1,10 @@
 //! A visitor's TCP connection, as Pingora wants it.
 //!
-//! It differs from Pingora's own in four things: the head of an answer leaves together with the first bytes
+//! It differs from Pingora's own in five things: the head of an answer leaves together with the first bytes
 //! of its body in one system call; a visitor who takes no bytes for too long is cut off however large the
-//! pieces are, and so is one who sends the head of a request for too long however small they are; and looking
-//! for HTTP/2's preface never waits for more bytes than are needed to rule it out.
+//! pieces are, and so is one who sends the head of a request for too long however small they are; looking for
+//! HTTP/2's preface never waits for more bytes than are needed to rule it out; and the answers that Pingora gives
+//! by itself, to what it can't read, do not name it.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer;
 use crate::config::Timeouts;
 
 mod head;
@@ -36,6 +38,8 @@ use head::HeadClock;
 const MAX_HELD: usize = 8 << 10;
 /// How every head of an HTTP/1 answer begins.
 const HEAD_BEGINS: &[u8] = b"HTTP/1.";
+/// How Pingora names itself in an answer of its own.
+const PINGORA: &[u8] = b"\r\nServer: Pingora\r\n";
 /// How every HTTP/2 connection begins (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes read at once while looking for the preface: a usual request's head.
@@ -143,6 +147,18 @@ impl Connection {
     }
 }
 
+/// Keeps a head, with the edge's name in place of Pingora's.
+fn hold(held: &mut BytesMut, head: &[u8]) {
+    // Pingora answers by itself with these alone.
+    let may_be_own = matches!(head.get(9..12), Some(b"400" | b"405"));
+    let name = may_be_own.then(|| head.windows(PINGORA.len()).position(|w| w == PINGORA)).flatten();
+    let Some(at) = name else { return held.extend_from_slice(head) };
+    let after = at + PINGORA.len();
+    for part in [&head[..at], b"\r\nServer: ", answer::SERVER.as_bytes(), b"\r\n", &head[after..]] {
+        held.extend_from_slice(part);
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.peeked.is_empty() {
@@ -168,7 +184,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.held.is_empty() && buf.len() <= MAX_HELD && buf.starts_with(HEAD_BEGINS) {
-            self.held.extend_from_slice(buf);
+            hold(&mut self.held, buf);
             self.head.wrote_head(buf);
             return Poll::Ready(Ok(buf.len()));
         }

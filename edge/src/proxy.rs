@@ -17,6 +17,7 @@ use crate::config::Timeouts;
 use crate::routes::{Entry, Routes};
 use crate::wishes::Wishes;
 
+mod doubt;
 mod fail_to_proxy;
 mod logging;
 mod request_filter;
@@ -94,8 +95,8 @@ impl ProxyHttp for Proxy {
         upstream_request_filter::upstream_request_filter(session, request)
     }
 
-    async fn response_filter(&self, _: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-        response_filter::response_filter(response, ctx)
+    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        response_filter::response_filter(session, response, ctx)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {

@@ -1,7 +1,7 @@
 //! `astrocloud deploy`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -30,7 +30,8 @@ Examples:
   astrocloud deploy . --type node --start-command 'node server.js' --env API_KEY=…
   URL=$(astrocloud deploy . --project shop)             stdout is the address alone
 
-What is not given is detected. Exit code 0: live. 1: the build or start failed. 2: wrong arguments.";
+What is not given is as in the project's settings, else detected; a flag counts for this deployment alone. An empty
+install or build command skips that step. Exit code 0: live. 1: the build or start failed. 2: wrong arguments.";
 
 /// What to deploy, and how.
 #[derive(Args, Debug)]
@@ -47,7 +48,7 @@ pub struct Deploy {
         .map(|word| if word == "node" { Kind::Node } else { Kind::Static }))]
     kind: Option<Kind>,
     /// Folder of the app inside the source
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = root_dir)]
     root_dir: Option<String>,
     /// Shell command that installs dependencies
     #[arg(long, value_name = "COMMAND")]
@@ -78,9 +79,15 @@ fn health_path(text: &str) -> Result<String, String> {
     if text.starts_with('/') { Ok(text.to_owned()) } else { Err(format!("a path begins with a slash: /{text}")) }
 }
 
+fn root_dir(text: &str) -> Result<String, String> {
+    let inside = Path::new(text).components().all(|part| matches!(part, Component::CurDir | Component::Normal(_)));
+    if inside { Ok(text.to_owned()) } else { Err("it is a folder inside the source, such as apps/web".to_owned()) }
+}
+
 /// Deploys and follows the deployment to its end.
-pub async fn run(deploy: Deploy) -> anyhow::Result<u8> {
+pub async fn run(mut deploy: Deploy) -> anyhow::Result<u8> {
     let begun = Instant::now();
+    let variables = env::checked(std::mem::take(&mut deploy.variables))?;
     let given = Given::find(&deploy.source)?;
     if deploy.branch.is_some() && !matches!(given, Given::Git(_)) {
         return Err(Usage::new("--branch is for git repositories: a folder or an archive is deployed as it is").into());
@@ -92,7 +99,7 @@ pub async fn run(deploy: Deploy) -> anyhow::Result<u8> {
     let format = deploy.format;
     let outcome = async {
         let client = client()?;
-        let deployment = ask(deploy, given, &project, &client).await?;
+        let deployment = ask(deploy, variables, given, &project, &client).await?;
         watch::to_end(&client, deployment, begun, format).await
     };
     let outcome = outcome.await;
@@ -107,7 +114,13 @@ pub async fn run(deploy: Deploy) -> anyhow::Result<u8> {
 }
 
 /// Packs, uploads and asks for the deployment.
-async fn ask(deploy: Deploy, given: Given, project: &ProjectName, client: &Client) -> anyhow::Result<Deployment> {
+async fn ask(
+    deploy: Deploy,
+    variables: BTreeMap<String, Secret>,
+    given: Given,
+    project: &ProjectName,
+    client: &Client,
+) -> anyhow::Result<Deployment> {
     let label = given.label();
     let archive = match &given {
         Given::Folder(folder) => Some(pack(folder.clone()).await?),
@@ -118,9 +131,11 @@ async fn ask(deploy: Deploy, given: Given, project: &ProjectName, client: &Clien
         }
         Given::Git(_) => None,
     };
-    client.ensure_project(project).await?;
-    if !deploy.variables.is_empty() {
-        let variables: BTreeMap<String, Secret> = deploy.variables.into_iter().collect();
+    let mut remembered = client.ensure_project(project).await?.settings;
+    if archive.is_some() {
+        remembered.branch = None;
+    }
+    if !variables.is_empty() {
         client.set_env(project, &SetEnv { variables }).await?;
     }
     let source = match (given, archive) {
@@ -138,7 +153,33 @@ async fn ask(deploy: Deploy, given: Given, project: &ProjectName, client: &Clien
         branch: deploy.branch,
         health_path: deploy.health_path,
     };
+    tell_remembered(&remembered, &settings);
     Ok(client.deploy(project, &NewDeployment { source, settings }).await?)
+}
+
+/// Says which settings count though they were not given now: nobody looks for them otherwise when a build goes wrong.
+fn tell_remembered(remembered: &Settings, given: &Settings) {
+    let kind = |settings: &Settings| settings.kind.map(|kind| kind.as_str().to_owned());
+    let flags = [
+        ("--type", kind(remembered), kind(given)),
+        ("--root-dir", remembered.root_dir.clone(), given.root_dir.clone()),
+        ("--install-command", remembered.install_command.clone(), given.install_command.clone()),
+        ("--build-command", remembered.build_command.clone(), given.build_command.clone()),
+        ("--start-command", remembered.start_command.clone(), given.start_command.clone()),
+        ("--output-dir", remembered.output_dir.clone(), given.output_dir.clone()),
+        ("--branch", remembered.branch.clone(), given.branch.clone()),
+        ("--health-path", remembered.health_path.clone(), given.health_path.clone()),
+    ];
+    let told: Vec<String> = flags
+        .into_iter()
+        .filter_map(|(flag, remembered, given)| match (remembered, given) {
+            (Some(value), None) => Some(format!("{flag} '{value}'")),
+            _ => None,
+        })
+        .collect();
+    if !told.is_empty() {
+        output::say(&format!("With the project's settings: {}", told.join(" ")));
+    }
 }
 
 async fn pack(folder: PathBuf) -> anyhow::Result<(std::fs::File, u64)> {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use common::api::SetEnv;
+use common::name::check_variable;
 use common::secret::Secret;
 use serde_json::json;
 
 use super::project::ProjectArg;
 use crate::client::Client;
-use crate::exit;
+use crate::exit::{self, Usage};
 use crate::output::{self, Format};
 
 const EXAMPLES: &str = "\
@@ -80,12 +81,21 @@ pub fn variable(text: &str) -> Result<(String, Secret), String> {
     }
 }
 
+/// Variables by name. A wrong name is a mistake in the arguments, which the argument parser would tell together
+/// with the value.
+pub fn checked(variables: Vec<(String, Secret)>) -> Result<BTreeMap<String, Secret>, Usage> {
+    for (name, _) in &variables {
+        check_variable(name).map_err(|e| Usage::new(e.to_string()))?;
+    }
+    Ok(variables.into_iter().collect())
+}
+
 /// Does it.
 pub async fn run(env: Env, client: &Client) -> anyhow::Result<u8> {
     match env.action {
         Action::Set { variables, project, format } => {
+            let variables = checked(variables)?;
             let project = project.name(client).await?;
-            let variables: BTreeMap<String, Secret> = variables.into_iter().collect();
             let names: Vec<String> = variables.keys().cloned().collect();
             client.set_env(&project, &SetEnv { variables }).await?;
             if format.json {
@@ -132,5 +142,7 @@ mod tests {
         for wrong in ["NAME", "=value", ""] {
             assert!(!variable(wrong).unwrap_err().contains("value\""), "{wrong}");
         }
+        let refusal = checked(vec![variable("A-B=hunter2").unwrap()]).unwrap_err().to_string();
+        assert!(refusal.contains("`A-B`") && !refusal.contains("hunter2"), "{refusal}");
     }
 }

@@ -36,10 +36,21 @@ pub fn show(settings: &Settings, state: &State, platform: &Platform, dashboard: 
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<12}{value}");
     }
-    let _ = write!(text, "\nDeploy something: {}", bold.apply_to("astrocloud deploy ."));
+    let _ = write!(text, "\nDeploy something: {}", bold.apply_to(format!("{} deploy .", program())));
     let _ = output::line(&text);
     tell_remembered(remembered, state);
     warn(sandbox.level(), sandbox.findings());
+}
+
+/// How the command line is called here: by its name when a shell finds it, else by its path.
+fn program() -> String {
+    const NAME: &str = "astrocloud";
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(NAME).is_file());
+    match std::env::current_exe() {
+        Ok(own) if !found => own.display().to_string(),
+        _ => NAME.to_owned(),
+    }
 }
 
 fn tell_remembered(remembered: &Remembered, state: &State) {

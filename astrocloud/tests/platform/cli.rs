@@ -30,6 +30,9 @@ async fn wrong_arguments_end_with_2_and_say_what_is_right() {
         (vec!["deploy", here, "--project", "My Shop"], "my-shop"),
         (vec!["deploy", here, "--project", "a", "--type", "php"], "static"),
         (vec!["deploy", here, "--project", "a", "--env", "NOVALUE"], "NOVALUE"),
+        (vec!["deploy", here, "--project", "a", "--env", "A-B=hunter2"], "`A-B`"),
+        (vec!["deploy", here, "--project", "a", "--env", "PORT=80"], "`PORT`"),
+        (vec!["deploy", here, "--project", "a", "--root-dir", "../b"], "--root-dir"),
         (vec!["deploy", &at("notes.txt"), "--project", "a"], "zip"),
         (vec!["deploy", &at("fake.zip"), "--project", "a"], "zip"),
         (vec!["deploy", "ftp://host/repo.git", "--project", "a"], "http"),
@@ -38,6 +41,12 @@ async fn wrong_arguments_end_with_2_and_say_what_is_right() {
         let outcome = platform.cli(&args).await;
         assert_eq!(outcome.code, Some(2), "{args:?}: {outcome:?}");
         assert!(outcome.stderr.to_lowercase().contains(&said.to_lowercase()), "{args:?}: {}", outcome.stderr);
+        assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+    }
+    // Nothing was done, not even the project made.
+    assert_eq!(platform.cli(&["projects", "ls", "--json"]).await.ok().json(), json!([]));
+    for args in [["env", "set", "A-B=hunter2"], ["logs", "--project", "My Shop"]] {
+        assert_eq!(platform.cli(&args).await.code, Some(2), "{args:?}");
     }
 }
 
@@ -119,8 +128,40 @@ async fn projects_are_listed_and_removed() {
 #[tokio::test]
 async fn a_platform_that_is_not_there_is_told_with_the_way_to_start_one() {
     let mut platform = Platform::start().await;
-    platform.terminate().await;
+    assert_eq!(platform.terminate().await, Some(0));
+    assert!(!platform.folder.path().join("ready.json").exists(), "who is gone is not ready");
     let outcome = platform.cli(&["projects", "ls"]).await;
     assert_eq!(outcome.code, Some(1));
     assert!(outcome.stderr.contains("astrocloud up"), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn who_is_told_everything_by_the_environment_needs_no_file() {
+    let platform = Platform::start().await;
+    std::fs::write(platform.folder.path().join("config/astrocloud/config.toml"), "no login").unwrap();
+    platform.cli(&["projects", "ls"]).await.ok();
+}
+
+#[tokio::test]
+async fn flags_count_for_one_deployment_and_the_projects_settings_for_all() {
+    let platform = Platform::start().await;
+    let source = folder(&[("web/index.html", "web"), ("index.html", "root")]);
+    platform.deploy_live(source.path(), "shop", &["--root-dir", "web"]).await;
+    assert_eq!(platform.get("shop", "/").await.body, "web");
+    platform.cli(&["redeploy", "--project", "shop"]).await.ok();
+    assert_eq!(platform.get("shop", "/").await.body, "web", "a redeploy is of what was asked for");
+    let (broken, _) = platform.deploy(source.path(), "shop", &["--root-dir", "nowhere"]).await;
+    assert_eq!(broken.code, Some(1));
+    platform.deploy_live(source.path(), "shop", &[]).await;
+    assert_eq!(platform.get("shop", "/").await.body, "root");
+
+    let url = platform.ready.api_url.join("/api/v1/projects/shop").unwrap();
+    let patch = reqwest::Client::new().patch(url).bearer_auth(&platform.ready.api_token);
+    let set = patch.json(&json!({ "root_dir": "web" })).send().await.unwrap();
+    assert_eq!(set.status(), 200);
+    let (outcome, _) = platform.deploy(source.path(), "shop", &[]).await;
+    assert!(outcome.stderr.contains("--root-dir 'web'"), "it is told: {}", outcome.stderr);
+    assert_eq!(platform.get("shop", "/").await.body, "web");
+    platform.deploy_live(source.path(), "shop", &["--root-dir", "."]).await;
+    assert_eq!(platform.get("shop", "/").await.body, "root");
 }

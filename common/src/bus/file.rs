@@ -41,6 +41,8 @@ struct State {
     older: Option<Segment>,
     newest: Segment,
     finished: bool,
+    /// Its deployment was deleted: what is still said goes nowhere, and no file comes back.
+    removed: bool,
 }
 
 /// One file: which records it holds and where.
@@ -111,7 +113,8 @@ fn older_path(path: &Path) -> PathBuf {
 }
 
 impl Segment {
-    /// Reads which records a file holds; a torn last line (a crash while writing) is cut off.
+    /// Reads which records a file holds; a torn last line (a crash while writing) is cut off, a damaged one before it
+    /// is skipped.
     fn load(path: &Path) -> std::io::Result<(Self, bool)> {
         let mut segment = Self { first: 0, next: 1, bytes: 0, index: Vec::new() };
         let file = match std::fs::OpenOptions::new().read(true).write(true).open(path) {
@@ -122,6 +125,7 @@ impl Segment {
         let mut reader = BufReader::new(&file);
         let mut line = Vec::new();
         let mut finished = false;
+        let mut damaged = 0;
         loop {
             line.clear();
             let n = reader.read_until(b'\n', &mut line)?;
@@ -132,13 +136,27 @@ impl Segment {
                 finished = true;
                 break;
             }
+            if !line.ends_with(b"\n") {
+                break;
+            }
             match serde_json::from_slice::<Record>(&line) {
-                Ok(record) if line.ends_with(b"\n") => segment.note(record.seq, n as u64),
-                _ => break,
+                Ok(record) if segment.may_follow(record.seq, damaged) => {
+                    segment.note(record.seq, n as u64);
+                    damaged = 0;
+                }
+                _ => {
+                    segment.bytes += n as u64;
+                    damaged += 1;
+                }
             }
         }
         file.set_len(segment.bytes)?;
         Ok((segment, finished))
+    }
+
+    /// Whether a record can have this number, so many damaged ones after the one before it.
+    fn may_follow(&self, seq: u64, damaged: u64) -> bool {
+        self.first == 0 || (self.next..=self.next + damaged).contains(&seq)
     }
 
     fn note(&mut self, seq: u64, bytes: u64) {
@@ -153,16 +171,21 @@ impl Segment {
     }
 
     fn read(&self, path: &Path, after: u64, into: &mut Vec<Record>) -> std::io::Result<()> {
-        if self.first == 0 || after + 1 >= self.next {
+        let wanted = after.saturating_add(1);
+        if self.first == 0 || wanted >= self.next {
             return Ok(());
         }
-        let at = self.index.partition_point(|(seq, _)| *seq <= after + 1).saturating_sub(1);
+        let at = self.index.partition_point(|(seq, _)| *seq <= wanted).saturating_sub(1);
         let offset = self.index.get(at).map_or(0, |(_, offset)| *offset);
         let mut file = std::fs::File::open(path)?;
         file.seek(SeekFrom::Start(offset))?;
-        for line in BufReader::new(file.take(self.bytes - offset)).lines() {
-            let record: Record = serde_json::from_str(&line?)?;
-            if record.seq > after {
+        let mut last = after;
+        for line in BufReader::new(file.take(self.bytes - offset)).split(b'\n') {
+            // What is no record, or not of this place, was damaged: see `load`.
+            if let Ok(record) = serde_json::from_slice::<Record>(&line?)
+                && (last + 1..self.next).contains(&record.seq)
+            {
+                last = record.seq;
                 into.push(record);
             }
             if into.len() == MAX_READ {
@@ -180,7 +203,7 @@ impl State {
         if let (0, Some(older)) = (newest.first, &older) {
             newest.next = older.next;
         }
-        let mut state = Self { path, rotates, older, newest, finished };
+        let mut state = Self { path, rotates, older, newest, finished, removed: false };
         if finished {
             // Loading cut the end mark off together with anything torn after it.
             state.write(&[], true)?;
@@ -190,7 +213,6 @@ impl State {
 
     fn write(&mut self, lines: &[Line], finish: bool) -> std::io::Result<()> {
         if let Some(folder) = self.path.parent() {
-            // Only this folder: one whose parent was removed is not to come back.
             match std::fs::create_dir(folder) {
                 Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
                 _ => {}
@@ -234,7 +256,7 @@ impl LogBus for FileBus {
     async fn append(&self, topic: &Topic, lines: Vec<Line>) -> Result<u64, BusError> {
         self.blocking(topic, move |open, topic| {
             let mut state = lock(&open.state);
-            if state.finished {
+            if state.finished || state.removed {
                 return Err(BusError::Finished { topic: topic.deployment.to_string() });
             }
             state.write(&lines, false).map_err(|e| storage(topic, e))?;
@@ -248,7 +270,7 @@ impl LogBus for FileBus {
     async fn finish(&self, topic: &Topic) -> Result<(), BusError> {
         self.blocking(topic, |open, topic| {
             let mut state = lock(&open.state);
-            if !state.finished {
+            if !state.finished && !state.removed {
                 state.write(&[], true).map_err(|e| storage(topic, e))?;
                 open.news.send_replace((state.newest.next - 1, true));
             }
@@ -283,7 +305,7 @@ impl LogBus for FileBus {
                 state.newest.read(&state.path, from, &mut records).map_err(|e| storage(topic, e))?;
             }
             let last = records.last().map_or(after, |r| r.seq);
-            let finished = state.finished && last + 1 >= state.newest.next;
+            let finished = state.removed || (state.finished && last.saturating_add(1) >= state.newest.next);
             Ok(Batch { records, finished })
         })
         .await
@@ -297,13 +319,16 @@ impl LogBus for FileBus {
     }
 
     async fn remove(&self, deployment: &DeploymentId) -> Result<(), BusError> {
-        lock(&self.topics).retain(|topic, open| {
-            let removed = topic.deployment == *deployment;
-            if removed {
+        for topic in [Topic::build(deployment.clone()), Topic::runtime(deployment.clone())] {
+            self.blocking(&topic, |open, _| {
+                let mut state = lock(&open.state);
+                state.removed = true;
+                (state.older, state.newest) = (None, Segment { next: 1, ..Segment::default() });
                 open.news.send_replace((0, true));
-            }
-            !removed
-        });
+                Ok(())
+            })
+            .await?;
+        }
         match tokio::fs::remove_dir_all(self.root.join(deployment.as_str())).await {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(storage(&Topic::build(deployment.clone()), e)),
             _ => Ok(()),
@@ -314,6 +339,8 @@ impl LogBus for FileBus {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use futures::StreamExt as _;
+
     use super::*;
     use crate::bus::{Bus, StreamName, conformance};
     use crate::time::Timestamp;
@@ -346,6 +373,61 @@ mod tests {
         let batch = bus.read(&topic, 0).await.unwrap();
         assert_eq!(batch.records.iter().map(|r| r.text.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
         assert!(batch.finished);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_line_costs_no_other_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let topic = Topic::build(DeploymentId::new());
+        let bus = FileBus::new(folder.path().to_owned()).unwrap();
+        let lines = (1..=2000).map(|n| line(&n.to_string())).collect();
+        assert_eq!(bus.append(&topic, lines).await.unwrap(), 2000);
+        bus.finish(&topic).await.unwrap();
+        let path = folder.path().join(topic.deployment.as_str()).join("build.ndjson");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let starts: Vec<usize> = [0]
+            .into_iter()
+            .chain(bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1))
+            .collect();
+        // Not a record any more, not UTF-8, a number far off, a number that was there before.
+        bytes[starts[9]] = b'X';
+        bytes[starts[19] + 30] = 0xff;
+        bytes[starts[1028] + 7] = b'9';
+        bytes[starts[1038] + 8..starts[1038] + 11].copy_from_slice(b"001");
+        std::fs::write(&path, bytes).unwrap();
+        let bus: Bus = Arc::new(FileBus::new(folder.path().to_owned()).unwrap());
+        let first = bus.read(&topic, 0).await.unwrap();
+        let rest = bus.read(&topic, first.records.last().unwrap().seq).await.unwrap();
+        assert!(!first.finished && rest.finished);
+        let seen: Vec<u64> = first.records.iter().chain(&rest.records).map(|r| r.seq).collect();
+        let whole: Vec<u64> = (1..=2000).filter(|n| ![10, 20, 1029, 1039].contains(n)).collect();
+        assert_eq!(seen, whole);
+        assert!(first.records.iter().all(|r| r.text == r.seq.to_string()));
+    }
+
+    #[tokio::test]
+    async fn a_removed_log_ends_its_followers_and_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let topic = Topic::runtime(DeploymentId::new());
+        let bus: Bus = Arc::new(FileBus::new(folder.path().to_owned()).unwrap());
+        bus.append(&topic, vec![line("a")]).await.unwrap();
+        let follower = tokio::spawn(crate::bus::follow(bus.clone(), topic.clone(), 1).count());
+        tokio::task::yield_now().await;
+        bus.remove(&topic.deployment).await.unwrap();
+        assert_eq!(follower.await.unwrap(), 0);
+        let late = bus.append(&topic, vec![line("the app's last words")]).await;
+        assert!(matches!(late, Err(BusError::Finished { .. })));
+        bus.finish(&Topic::build(topic.deployment.clone())).await.unwrap();
+        assert!(!folder.path().join(topic.deployment.as_str()).exists());
+    }
+
+    #[tokio::test]
+    async fn there_is_nothing_after_the_greatest_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let topic = Topic::build(DeploymentId::new());
+        let bus = FileBus::new(folder.path().to_owned()).unwrap();
+        bus.append(&topic, vec![line("a")]).await.unwrap();
+        assert!(bus.read(&topic, u64::MAX).await.unwrap().records.is_empty());
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Deployments.
 
 use axum::Json;
-use axum::extract::{Path, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use common::api::{Deployment, NewDeployment, Page};
 use common::id::DeploymentId;
@@ -9,7 +9,7 @@ use common::problem::Problem;
 use common::source::{Source, upload_key};
 
 use super::State;
-use super::error::{ApiError, Body, Query};
+use super::error::{ApiError, Body, Path, Query};
 use super::projects::Paging;
 
 /// Lists a project's deployments, newest first.
@@ -45,7 +45,7 @@ pub(super) async fn create(
     Path(project): Path<String>,
     Body(new): Body<NewDeployment>,
 ) -> Result<(StatusCode, Json<Deployment>), ApiError> {
-    let mut project = state.project(&project).await?;
+    let project = state.project(&project).await?;
     match &new.source {
         Source::Upload { upload, .. } => {
             if common::blob::size(&state.0.ports.store, &upload_key(upload)).await?.is_none() {
@@ -63,12 +63,7 @@ pub(super) async fn create(
             }
         }
     }
-    let settings = project.settings.clone().overlaid(new.settings);
-    if settings != project.settings {
-        state.0.store.set_settings(&project.id, &settings).await?;
-        project.settings = settings.clone();
-    }
-    let row = state.0.lifecycle.deploy(&project, new.source, settings).await?;
+    let row = state.0.lifecycle.deploy(&project, new.source, new.settings).await?;
     Ok((StatusCode::ACCEPTED, Json(state.0.lifecycle.show(row).await?)))
 }
 
@@ -94,7 +89,7 @@ pub(super) async fn cancel(
     Ok(Json(state.0.lifecycle.show(row).await?))
 }
 
-/// Builds the same source again, with the project's present settings and variables.
+/// Builds the same source again, as it was asked for, with the project's present settings and variables.
 #[utoipa::path(post, path = "/deployments/{deployment}/redeploy", tag = "deployments", params(("deployment" = String, Path)),
     responses((status = 202, body = Deployment), (status = 404, body = Problem)))]
 pub(super) async fn redeploy(

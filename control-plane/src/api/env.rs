@@ -1,35 +1,19 @@
 //! Environment variables of a project. Values go in and are never told again.
 
 use axum::Json;
-use axum::extract::{Path, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use common::api::{EnvVariable, Page, SetEnv};
+use common::name::check_variable;
 use common::problem::Problem;
 
 use super::State;
-use super::error::{ApiError, Body};
+use super::error::{ApiError, Body, Path};
 
 /// Most variables of a project.
 const MAX_VARIABLES: usize = 200;
 /// Longest value, bytes: the kernel takes 128 KiB for one string (`MAX_ARG_STRLEN`).
 const MAX_VALUE: usize = 64 << 10;
-/// Set by the platform.
-const RESERVED: [&str; 3] = ["PORT", "HOME", "PATH"];
-
-fn check_name(name: &str) -> Result<(), ApiError> {
-    let mut chars = name.chars();
-    let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    if !first || name.len() > 256 || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        let shown: String = name.chars().take(64).collect();
-        return Err(ApiError::invalid(format!(
-            "`{shown}` can't be a variable's name: use letters, digits and underscores, not a digit at first."
-        )));
-    }
-    if RESERVED.contains(&name) {
-        return Err(ApiError::invalid(format!("`{name}` is set by AstroCloud and can't be changed.")));
-    }
-    Ok(())
-}
 
 /// Lists the names of a project's variables.
 #[utoipa::path(get, path = "/projects/{project}/env", tag = "env", params(("project" = String, Path, description = "Name or id")),
@@ -54,7 +38,7 @@ pub(super) async fn set(
 ) -> Result<StatusCode, ApiError> {
     let project = state.project(&project).await?;
     for (name, value) in &set.variables {
-        check_name(name)?;
+        check_variable(name).map_err(|e| ApiError::invalid(format!("{e}.")))?;
         if value.reveal().len() > MAX_VALUE || value.reveal().contains('\0') {
             return Err(ApiError::invalid(format!(
                 "The value of `{name}` is longer than {MAX_VALUE} bytes or holds a NUL character."

@@ -30,6 +30,15 @@ impl ApiError {
         Self::new(400, "invalid_request", detail)
     }
 
+    /// The address is right, the method is not.
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            405,
+            "method_not_allowed",
+            "This address does not take this method; the Allow header lists those it takes.",
+        )
+    }
+
     /// No good credentials.
     pub fn unauthorized() -> Self {
         Self::new(
@@ -39,10 +48,31 @@ impl ApiError {
         )
     }
 
-    fn internal(error: &dyn std::error::Error) -> Self {
+    /// Nothing can be stored any more.
+    fn disk_full() -> Self {
+        Self::new(
+            507,
+            "disk_full",
+            "AstroCloud's disk is full: nothing was stored, and what is live goes on. Ask its operator for room, then try \
+             again.",
+        )
+    }
+
+    fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = %error, "a request failed");
+        if says_full(error) {
+            return Self::disk_full();
+        }
         Self::new(500, "internal", "AstroCloud failed to do this; its log says why. Try again in a moment.")
     }
+}
+
+/// Whether an error comes from a full disk.
+fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        error.downcast_ref::<StoreError>().is_some_and(StoreError::is_disk_full)
+            || error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
+    })
 }
 
 impl IntoResponse for ApiError {
@@ -111,5 +141,16 @@ pub struct Query<T>(pub T);
 impl From<axum::extract::rejection::QueryRejection> for ApiError {
     fn from(rejection: axum::extract::rejection::QueryRejection) -> Self {
         Self::invalid(rejection.body_text())
+    }
+}
+
+/// Parts of the path, whose errors are problem details.
+#[derive(axum::extract::FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(ApiError))]
+pub struct Path<T>(pub T);
+
+impl From<axum::extract::rejection::PathRejection> for ApiError {
+    fn from(rejection: axum::extract::rejection::PathRejection) -> Self {
+        Self::new(rejection.status().as_u16(), "invalid_request", rejection.body_text())
     }
 }

@@ -1,9 +1,9 @@
 //! Logs: a page as JSON, or everything live over a WebSocket.
 
 use axum::Json;
+use axum::extract::State as Extract;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, State as Extract};
 use axum::response::{IntoResponse as _, Response};
 use common::api::{LogKind, LogMessage, LogPage};
 use common::bus::{Topic, follow};
@@ -15,7 +15,9 @@ use tokio::sync::broadcast::error::RecvError;
 use utoipa::IntoParams;
 
 use super::State;
-use super::error::{ApiError, Query};
+use crate::lifecycle::LifecycleError;
+
+use super::error::{ApiError, Path, Query};
 
 /// Which records.
 #[derive(Deserialize, IntoParams)]
@@ -31,7 +33,7 @@ pub(super) struct Which {
 }
 
 /// Reads up to 1000 records. As a WebSocket: history, then live records, each once, as `LogMessage`s.
-#[utoipa::path(get, path = "/deployments/{deployment}/logs", tag = "deployments",
+#[utoipa::path(get, path = "/deployments/{deployment}/logs", tag = "deployments", operation_id = "logs",
     params(("deployment" = String, Path), Which),
     responses((status = 200, body = LogPage), (status = 101, body = common::api::LogMessage, description = "The WebSocket's messages"),
         (status = 404, body = Problem)))]
@@ -42,6 +44,9 @@ pub(super) async fn read(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let row = state.0.lifecycle.row(&deployment.parse()?).await?;
+    if which.kind == LogKind::Build {
+        state.0.lifecycle.settle_log(&row).await;
+    }
     let topic = Topic { deployment: row.id, kind: which.kind };
     match upgrade {
         Ok(upgrade) => Ok(upgrade.on_upgrade(move |socket| async move {
@@ -70,7 +75,11 @@ async fn stream(socket: WebSocket, state: State, topic: Topic, after: u64) -> Re
             batch = records.next() => match batch {
                 Some(batch) => send(&mut sender, &LogMessage::Records { records: batch? }).await?,
                 None => {
-                    send(&mut sender, &current(&state, &id).await?).await?;
+                    match state.0.lifecycle.row(&id).await {
+                        // It was deleted, and its log with it.
+                        Err(LifecycleError::NoSuchDeployment(_)) => {}
+                        _ => send(&mut sender, &current(&state, &id).await?).await?,
+                    }
                     send(&mut sender, &LogMessage::End).await?;
                     break;
                 }

@@ -1,7 +1,7 @@
 //! Projects.
 
 use axum::Json;
-use axum::extract::{Path, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use common::api::{Deployment, MAX_PAGE, NewProject, Page, Project, Rollback};
 use common::id::ProjectId;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::State;
-use super::error::{ApiError, Body, Query};
+use super::error::{ApiError, Body, Path, Query};
 use crate::store::projects::ProjectRow;
 
 /// Which page of a list.
@@ -22,8 +22,9 @@ pub(super) struct Paging {
     /// `next_cursor` of the page before.
     #[serde(default)]
     pub cursor: Option<String>,
-    /// Rows wanted, 1 to 100.
+    /// Rows wanted.
     #[serde(default)]
+    #[param(minimum = 1, maximum = 100)]
     pub limit: Option<u32>,
 }
 

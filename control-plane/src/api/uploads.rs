@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State as Extract};
+use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use common::api::Upload;
 use common::id::UploadId;
@@ -12,7 +12,7 @@ use object_store::ObjectStoreExt as _;
 use serde::Deserialize;
 
 use super::State;
-use super::error::{ApiError, Query};
+use super::error::{ApiError, Path, Query};
 
 /// Bytes of one part of a streamed upload.
 const PART: usize = 8 << 20;

@@ -42,22 +42,24 @@ impl Lifecycle {
         if row.kind == Some(Kind::Node) && !row.runs() && !row.live {
             self.start_and_activate(&row).await?;
         } else {
-            self.activate(&row, false).await?;
+            self.activate(&row).await?;
         }
         self.row(&row.id).await
     }
 
     /// Flips the project's pointer and waits until the edges have it.
-    pub(super) async fn activate(&self, row: &DeploymentRow, unless_newer: bool) -> Result<bool, StoreError> {
-        if !self.0.store.activate(&row.project, &row.id, unless_newer).await? {
-            self.0.hub.refresh(&row.project).await?;
-            return Ok(false);
-        }
+    pub(super) async fn activate(&self, row: &DeploymentRow) -> Result<(), StoreError> {
+        self.0.store.activate(&row.project, &row.id).await?;
+        self.flipped(row).await
+    }
+
+    /// The project's pointer was flipped: returns when the edges have it.
+    pub(super) async fn flipped(&self, row: &DeploymentRow) -> Result<(), StoreError> {
         self.0.hub.refresh(&row.project).await?;
         self.changed(&row.id);
         self.0.apps_changed.notify_one();
         tracing::info!(deployment = %row.id, project = %row.project_name, "live");
-        Ok(true)
+        Ok(())
     }
 
     /// Wants an app to run, and waits until it is live or did not start.
@@ -77,7 +79,7 @@ impl Lifecycle {
                 }
                 if now.runs() {
                     // It was running for visitors when the wish was written.
-                    self.activate(&now, false).await?;
+                    self.activate(&now).await?;
                     return Ok(());
                 }
                 // Lagging behind is answered by reading the row again.

@@ -1,5 +1,7 @@
 //! What deployers report: the control plane's side of the ledger port.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use common::deployment::{Event, Failure, Kind, State};
 use common::id::DeploymentId;
@@ -14,22 +16,28 @@ use crate::store::deployments::DeploymentRow;
 
 impl From<StoreError> for LedgerError {
     fn from(e: StoreError) -> Self {
-        Self::Failed(e.to_string())
+        if e.is_disk_full() { Self::DiskFull } else { Self::Failed(e.to_string()) }
     }
 }
 
-fn unreadable(e: SecretError) -> LedgerError {
-    LedgerError::Failed(e.to_string())
+impl From<LifecycleError> for LedgerError {
+    fn from(e: LifecycleError) -> Self {
+        match e {
+            LifecycleError::NoSuchDeployment(id) => Self::NotYours(id),
+            LifecycleError::Store(e) => e.into(),
+            e => Self::Failed(e.to_string()),
+        }
+    }
 }
+
+/// How long an app whose variables can't be read is not tried again: somebody has to restore the key.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Lifecycle {
     /// The row, when it is still this deployer's to work on.
     async fn worked_on(&self, id: &DeploymentId) -> Result<DeploymentRow, LedgerError> {
-        match self.row(id).await {
-            Ok(row) if !row.state.is_final() => Ok(row),
-            Ok(_) | Err(LifecycleError::NoSuchDeployment(_)) => Err(LedgerError::NotYours(id.clone())),
-            Err(e) => Err(LedgerError::Failed(e.to_string())),
-        }
+        let row = self.row(id).await?;
+        if row.state.is_final() { Err(LedgerError::NotYours(id.clone())) } else { Ok(row) }
     }
 
     /// Applies an event that the deployer reports.
@@ -43,8 +51,14 @@ impl Lifecycle {
 
     /// The app of a row that is wanted.
     async fn wanted(&self, row: DeploymentRow) -> Result<Option<Wanted>, StoreError> {
-        let Some(image) = row.image else { return Ok(None) };
-        let env = self.0.store.env(&self.0.key, &row.project).await?;
+        let Some(image) = row.image.clone() else { return Ok(None) };
+        let env = match self.0.store.env(&self.0.key, &row.project).await {
+            Err(e @ StoreError::Unreadable { .. }) => {
+                self.cannot_start(&row, &e).await?;
+                return Err(e);
+            }
+            other => other?,
+        };
         let app = App {
             deployment: row.id,
             project_name: row.project_name,
@@ -53,6 +67,38 @@ impl Lifecycle {
             env,
         };
         Ok(Some(Wanted { app, once: row.activation_wanted && !row.live }))
+    }
+
+    /// Shows why an app can't even be tried.
+    async fn cannot_start(&self, row: &DeploymentRow, why: &StoreError) -> Result<(), StoreError> {
+        let reason = why.to_string();
+        if row.activation_wanted && !row.live {
+            self.0.store.fail_activation(&row.id, &reason).await?;
+        } else {
+            let retry_at = Timestamp::now().after(UNREADABLE_PAUSE);
+            self.0.store.set_revision(&row.id, &RevisionStatus::Restarting { reason, retry_at, restarts: 0 }).await?;
+        }
+        self.changed(&row.id);
+        Ok(())
+    }
+
+    /// What a deployer needs to build a row.
+    async fn work(&self, row: &DeploymentRow) -> Result<Work, StoreError> {
+        let unreadable = |e: SecretError| StoreError::Unreadable { what: "repository login", detail: e.to_string() };
+        let source = match &row.source_login {
+            Some(sealed) => row.source.clone().with_login(&self.0.key.open(sealed).map_err(unreadable)?),
+            None => row.source.clone(),
+        };
+        let ready = self.0.store.ready_deployments(Some(&row.project)).await?;
+        Ok(Work {
+            deployment: row.id.clone(),
+            project: row.project.clone(),
+            project_name: row.project_name.clone(),
+            source,
+            settings: row.settings.clone(),
+            env: self.0.store.env(&self.0.key, &row.project).await?,
+            previous: ready.into_iter().find(|r| r.kind == Some(Kind::Static)).map(|r| r.id),
+        })
     }
 }
 
@@ -73,24 +119,17 @@ impl Ledger for Lifecycle {
                 Err(e) => return Err(e),
             };
         }
+        // Before the claim: what is claimed and not worked on would stay so for ever.
+        let work = match self.work(&row).await {
+            Err(e @ StoreError::Unreadable { .. }) => {
+                tracing::error!(deployment = %id, error = %e, "a deployment can't be built");
+                self.failed(id, Failure::new("unreadable", format!("It can't be built: {e}."))).await?;
+                return Ok(None);
+            }
+            other => other?,
+        };
         self.0.store.set_isolation(id, isolation).await?;
-        if self.step(&row, Event::Claimed).await?.is_none() {
-            return Ok(None);
-        }
-        let env = self.0.store.env(&self.0.key, &row.project).await?;
-        let ready = self.0.store.ready_deployments(Some(&row.project)).await?;
-        Ok(Some(Work {
-            deployment: row.id,
-            project: row.project,
-            project_name: row.project_name,
-            source: match row.source_login {
-                Some(sealed) => row.source.with_login(&self.0.key.open(&sealed).map_err(unreadable)?),
-                None => row.source,
-            },
-            settings: row.settings,
-            env,
-            previous: ready.into_iter().find(|r| r.kind == Some(Kind::Static)).map(|r| r.id),
-        }))
+        Ok(self.step(&row, Event::Claimed).await?.map(|_| work))
     }
 
     async fn facts(&self, id: &DeploymentId, facts: Facts) -> Result<(), LedgerError> {
@@ -114,8 +153,11 @@ impl Ledger for Lifecycle {
             self.0.store.set_image(id, &image).await?;
             self.0.store.set_revision(id, &RevisionStatus::Running { endpoint, restarts: 0 }).await?;
         }
-        let row = self.report(id, Event::Succeeded).await?;
-        let live = self.activate(&row, true).await?;
+        let row = self.worked_on(id).await?;
+        let not_yours = || LedgerError::NotYours(id.clone());
+        let ready = row.state.on(Event::Succeeded).map_err(|_| not_yours())?;
+        let live = self.0.store.succeed(&row, &ready).await?.ok_or_else(not_yours)?;
+        self.flipped(&row).await?;
         let last = if live {
             format!("Live at {}", self.site_url(row.project_name.as_str()))
         } else {
@@ -138,29 +180,21 @@ impl Ledger for Lifecycle {
                 Ok(self.wanted(row).await?)
             }
             Ok(_) | Err(LifecycleError::NoSuchDeployment(_)) => Ok(None),
-            Err(e) => Err(LedgerError::Failed(e.to_string())),
+            Err(e) => Err(e.into()),
         }
     }
 
-    async fn wanted_apps(&self) -> Result<Vec<Wanted>, LedgerError> {
-        let mut apps = Vec::new();
-        for row in self.0.store.wanted_apps().await? {
-            apps.extend(self.wanted(row).await?);
-        }
-        Ok(apps)
+    async fn wanted_apps(&self) -> Result<Vec<DeploymentId>, LedgerError> {
+        Ok(self.0.store.wanted_apps().await?)
     }
 
     async fn revision(&self, id: &DeploymentId, status: RevisionStatus) -> Result<(), LedgerError> {
-        let row = match self.row(id).await {
-            Ok(row) => row,
-            // Its project was deleted while it ran.
-            Err(LifecycleError::NoSuchDeployment(_)) => return Err(LedgerError::NotYours(id.clone())),
-            Err(e) => return Err(LedgerError::Failed(e.to_string())),
-        };
+        // Not there: its project was deleted while it ran.
+        let row = self.row(id).await?;
         self.0.store.set_revision(id, &status).await?;
         let runs = status.endpoint().is_some();
         if runs && row.state == State::Ready && row.activation_wanted {
-            self.activate(&row, false).await?;
+            self.activate(&row).await?;
         } else {
             self.0.hub.refresh(&row.project).await?;
             self.changed(id);

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::Lifecycle;
 use crate::store::StoreError;
-use crate::store::deployments::DeploymentRow;
+use crate::store::deployments::{Before, DeploymentRow};
 use crate::store::projects::ProjectRow;
 
 impl Lifecycle {
@@ -35,13 +35,7 @@ impl Lifecycle {
         use api::DeploymentStatus as Status;
         let (status, reason) = match row.state {
             State::Queued => {
-                let ahead = self.0.store.queued_before(&row.id).await?;
-                let text = match ahead {
-                    0 => "Waits for a free deployer; it is the next.".to_owned(),
-                    1 => "Waits for a free deployer; 1 deployment is ahead of it.".to_owned(),
-                    n => format!("Waits for a free deployer; {n} deployments are ahead of it."),
-                };
-                (Status::Queued, Some(Failure::new("waiting", text)))
+                (Status::Queued, Some(Failure::new("waiting", waits_for(self.0.store.before(&row).await?))))
             }
             State::Building => (Status::Building, None),
             State::Publishing => (Status::Publishing, None),
@@ -77,5 +71,16 @@ impl Lifecycle {
             started_at: row.started_at,
             finished_at: row.finished_at,
         })
+    }
+}
+
+/// What a queued deployment waits for.
+fn waits_for(before: Before) -> String {
+    match before {
+        Before { own: 1, .. } => "Waits for the deployment of this project that is ahead of it.".to_owned(),
+        Before { own: n @ 2.., .. } => format!("Waits for the {n} deployments of this project that are ahead of it."),
+        Before { queued: 0, .. } => "Waits for a free deployer; it is the next.".to_owned(),
+        Before { queued: 1, .. } => "Waits for a free deployer; 1 deployment is ahead of it.".to_owned(),
+        Before { queued: n, .. } => format!("Waits for a free deployer; {n} deployments are ahead of it."),
     }
 }

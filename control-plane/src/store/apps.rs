@@ -4,8 +4,7 @@ use common::id::DeploymentId;
 use common::revision::RevisionStatus;
 use common::time::Timestamp;
 
-use super::deployments::{DeploymentRow, read_all, select};
-use super::{Store, StoreError, to_json};
+use super::{Store, StoreError, parsed, to_json};
 
 impl Store {
     /// Records what its app does.
@@ -62,15 +61,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn wanted_apps(&self) -> Result<Vec<DeploymentRow>, StoreError> {
-        let rows = sqlx::query(select!(
-            "WHERE d.state = 'ready' AND d.kind = 'node' AND d.image IS NOT NULL \
-             AND (p.live_deployment = d.id OR d.activation_wanted = 1 OR d.wanted_until > $1)"
-        ))
+    pub async fn wanted_apps(&self) -> Result<Vec<DeploymentId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT d.id FROM deployments d JOIN projects p ON p.id = d.project \
+             WHERE d.state = 'ready' AND d.kind = 'node' AND d.image IS NOT NULL \
+             AND (p.live_deployment = d.id OR d.activation_wanted = 1 OR d.wanted_until > $1)",
+        )
         .bind(Timestamp::now().as_millis())
         .fetch_all(&self.pool)
         .await?;
-        read_all(&rows)
+        rows.iter().map(|row| parsed(row, "id")).collect()
     }
 
     /// Visitors ask for the app of a ready deployment: it runs until then.

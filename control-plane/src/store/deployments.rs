@@ -8,8 +8,8 @@ use common::project::Settings;
 use common::revision::RevisionStatus;
 use common::source::Source;
 use common::time::Timestamp;
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
 use super::{Store, StoreError, json, parsed, to_json};
 
@@ -32,8 +32,10 @@ pub struct DeploymentRow {
     pub source: Source,
     /// Login of its repository, sealed.
     pub source_login: Option<String>,
-    /// How.
+    /// How: the project's settings, overlaid by what was given for this deployment.
     pub settings: Settings,
+    /// What was given for this deployment alone.
+    pub given: Settings,
     /// What it is.
     pub kind: Option<Kind>,
     /// What was detected.
@@ -70,6 +72,15 @@ impl DeploymentRow {
     }
 }
 
+/// How many deployments are before a queued one.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    /// Those that wait for a deployer, of all projects.
+    pub queued: i64,
+    /// Those of its own project that have not ended: they come first.
+    pub own: i64,
+}
+
 /// A deployment to add.
 #[derive(Clone, Debug)]
 pub struct NewRow {
@@ -83,23 +94,21 @@ pub struct NewRow {
     pub source: Source,
     /// Login of its repository, sealed.
     pub source_login: Option<String>,
-    /// How.
-    pub settings: Settings,
+    /// What was given for this deployment alone.
+    pub given: Settings,
 }
 
 /// Everything a [`DeploymentRow`] needs; conditions follow.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT d.*, p.name AS project_name, \
+            "SELECT d.*, p.name AS project_name, p.settings AS project_settings, \
              CASE WHEN p.live_deployment = d.id THEN 1 ELSE 0 END AS live \
              FROM deployments d JOIN projects p ON p.id = d.project ",
             $rest
         )
     };
 }
-
-pub(super) use select;
 
 fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
     let time = |column: &str| -> Result<Option<Timestamp>, StoreError> {
@@ -112,6 +121,7 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
     let state = State::from_stored(&word, failure)
         .ok_or_else(|| StoreError::Unreadable { what: "state", detail: format!("`{word}` is no state") })?;
     let kind: Option<String> = row.try_get("kind")?;
+    let given: Settings = json(row, "settings")?;
     let revision: Option<String> = row.try_get("revision")?;
     Ok(DeploymentRow {
         id: parsed(row, "id")?,
@@ -122,7 +132,8 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
         state,
         source: json(row, "source")?,
         source_login: row.try_get("source_login")?,
-        settings: json(row, "settings")?,
+        settings: json::<Settings>(row, "project_settings")?.overlaid(given.clone()),
+        given,
         kind: match kind.as_deref() {
             Some("static") => Some(Kind::Static),
             Some("node") => Some(Kind::Node),
@@ -169,7 +180,7 @@ impl Store {
         .bind(new.project.as_str())
         .bind(to_json("source", &new.source)?)
         .bind(new.source_login.as_deref())
-        .bind(to_json("settings", &new.settings)?)
+        .bind(to_json("settings", &new.given)?)
         .bind(Timestamp::now().as_millis())
         .execute(&self.pool)
         .await?;
@@ -249,16 +260,21 @@ impl Store {
         row.as_ref().map(read).transpose()
     }
 
-    /// How many deployments wait that were asked for before this one.
+    /// What is before a queued deployment.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn queued_before(&self, id: &DeploymentId) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM deployments WHERE state = 'queued' AND id < $1")
-            .bind(id.as_str())
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(row.try_get("n")?)
+    pub async fn before(&self, row: &DeploymentRow) -> Result<Before, StoreError> {
+        let counted = sqlx::query(
+            "SELECT COUNT(CASE WHEN state = 'queued' THEN 1 END) AS queued, \
+             COUNT(CASE WHEN project = $2 THEN 1 END) AS own FROM deployments \
+             WHERE state IN ('queued', 'building', 'publishing', 'starting') AND id < $1",
+        )
+        .bind(row.id.as_str())
+        .bind(row.project.as_str())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Before { queued: counted.try_get("queued")?, own: counted.try_get("own")? })
     }
 
     /// Stores a transition from state `from` to state `to`. `false` when the row is in `from` no more:
@@ -267,30 +283,23 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn transition(&self, id: &DeploymentId, from: &State, to: &State) -> Result<bool, StoreError> {
-        let now = Timestamp::now().as_millis();
-        let failure = match to {
-            State::Failed(why) | State::Canceled(why) => Some(why),
-            _ => None,
-        };
-        let claimed = matches!((from, to), (State::Queued, State::Building));
-        let done = sqlx::query(
-            "UPDATE deployments SET state = $3, failure_code = $4, failure_message = $5, \
-             started_at = CASE WHEN $6 = 1 THEN $7 ELSE started_at END, \
-             attempts = attempts + $6, \
-             finished_at = CASE WHEN $8 = 1 THEN $7 ELSE NULL END \
-             WHERE id = $1 AND state = $2",
-        )
-        .bind(id.as_str())
-        .bind(from.as_str())
-        .bind(to.as_str())
-        .bind(failure.map(|f| f.code.as_str()))
-        .bind(failure.map(|f| f.message.as_str()))
-        .bind(i64::from(claimed))
-        .bind(now)
-        .bind(i64::from(to.is_final()))
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() == 1)
+        transition(&mut *self.pool.acquire().await?, id, from, to).await
+    }
+
+    /// Stores that a deployment ended well, and makes it live: both or neither. `Some(false)` when it is not live,
+    /// because one that was asked for later has been; `None` when the row is in its state no more.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn succeed(&self, row: &DeploymentRow, ready: &State) -> Result<Option<bool>, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        // Writes first, so that SQLite's transaction holds the write lock from the start.
+        if !transition(&mut tx, &row.id, &row.state, ready).await? {
+            return Ok(None);
+        }
+        let live = flip(&mut tx, &row.project, &row.id, true).await?;
+        tx.commit().await?;
+        Ok(Some(live))
     }
 
     /// Records how the build is isolated.
@@ -342,51 +351,87 @@ impl Store {
         Ok(())
     }
 
-    /// The pointer flip: makes a ready deployment live. With `unless_newer`, `false` and no change when a
-    /// deployment that was asked for later has been live already.
+    /// The pointer flip: makes a ready deployment live.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn activate(
-        &self,
-        project: &ProjectId,
-        id: &DeploymentId,
-        unless_newer: bool,
-    ) -> Result<bool, StoreError> {
-        let now = Timestamp::now().as_millis();
+    pub async fn activate(&self, project: &ProjectId, id: &DeploymentId) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
-        // The first statement writes, so that SQLite's transaction holds the write lock from the start.
-        sqlx::query(
-            "UPDATE deployments SET live_until = $2 \
-             WHERE id = (SELECT live_deployment FROM projects WHERE id = $1) AND id <> $3",
-        )
-        .bind(project.as_str())
-        .bind(now)
-        .bind(id.as_str())
-        .execute(&mut *tx)
-        .await?;
-        let flipped = sqlx::query(
-            "UPDATE projects SET live_deployment = $2 WHERE id = $1 AND ($3 = 0 OR NOT EXISTS \
-             (SELECT 1 FROM deployments WHERE project = $1 AND id > $2 AND live_since IS NOT NULL))",
-        )
-        .bind(project.as_str())
-        .bind(id.as_str())
-        .bind(i64::from(unless_newer))
-        .execute(&mut *tx)
-        .await?;
-        if flipped.rows_affected() == 0 {
-            tx.rollback().await?;
-            return Ok(false);
-        }
-        sqlx::query(
-            "UPDATE deployments SET live_since = $2, live_until = NULL, activation_wanted = 0, \
-             activation_failure = NULL WHERE id = $1",
-        )
-        .bind(id.as_str())
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
+        flip(&mut tx, project, id, false).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(())
     }
+}
+
+/// Stores a transition; see [`Store::transition`].
+async fn transition(
+    connection: &mut AnyConnection,
+    id: &DeploymentId,
+    from: &State,
+    to: &State,
+) -> Result<bool, StoreError> {
+    let now = Timestamp::now().as_millis();
+    let failure = match to {
+        State::Failed(why) | State::Canceled(why) => Some(why),
+        _ => None,
+    };
+    let claimed = matches!((from, to), (State::Queued, State::Building));
+    let done = sqlx::query(
+        "UPDATE deployments SET state = $3, failure_code = $4, failure_message = $5, \
+         started_at = CASE WHEN $6 = 1 THEN $7 ELSE started_at END, \
+         attempts = attempts + $6, \
+         finished_at = CASE WHEN $8 = 1 THEN $7 ELSE NULL END \
+         WHERE id = $1 AND state = $2",
+    )
+    .bind(id.as_str())
+    .bind(from.as_str())
+    .bind(to.as_str())
+    .bind(failure.map(|f| f.code.as_str()))
+    .bind(failure.map(|f| f.message.as_str()))
+    .bind(i64::from(claimed))
+    .bind(now)
+    .bind(i64::from(to.is_final()))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Makes a ready deployment live, within a transaction. With `unless_newer`, `false` and no change when a deployment
+/// that was asked for later has been live already.
+async fn flip(
+    connection: &mut AnyConnection,
+    project: &ProjectId,
+    id: &DeploymentId,
+    unless_newer: bool,
+) -> Result<bool, StoreError> {
+    let now = Timestamp::now().as_millis();
+    let flipped = sqlx::query(
+        "UPDATE deployments SET live_since = $3, live_until = NULL, activation_wanted = 0, activation_failure = NULL \
+         WHERE id = $2 AND ($4 = 0 OR NOT EXISTS \
+         (SELECT 1 FROM deployments WHERE project = $1 AND id > $2 AND live_since IS NOT NULL))",
+    )
+    .bind(project.as_str())
+    .bind(id.as_str())
+    .bind(now)
+    .bind(i64::from(unless_newer))
+    .execute(&mut *connection)
+    .await?;
+    if flipped.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "UPDATE deployments SET live_until = $2 \
+         WHERE id = (SELECT live_deployment FROM projects WHERE id = $1) AND id <> $3",
+    )
+    .bind(project.as_str())
+    .bind(now)
+    .bind(id.as_str())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("UPDATE projects SET live_deployment = $2 WHERE id = $1")
+        .bind(project.as_str())
+        .bind(id.as_str())
+        .execute(connection)
+        .await?;
+    Ok(true)
 }

@@ -15,7 +15,12 @@ async fn a_deployment_goes_from_queued_to_live_and_each_state_is_told_as_it_is()
     assert_eq!(asked.status, DeploymentStatus::Queued);
     assert!(asked.reason.unwrap().message.contains("it is the next"));
     let second = platform.ask("shop").await;
-    assert!(second.reason.unwrap().message.contains("1 deployment is ahead"));
+    assert!(second.reason.unwrap().message.contains("the deployment of this project that is ahead"));
+    let third = platform.ask("shop").await;
+    assert!(third.reason.unwrap().message.contains("2 deployments of this project"));
+    platform.project("blog").await;
+    let other = platform.ask("blog").await;
+    assert!(other.reason.unwrap().message.contains("free deployer; 3 deployments are ahead"));
 
     let ledger = platform.ledger();
     let (_, work) = platform.claim().await;
@@ -133,7 +138,7 @@ async fn a_rollback_to_an_app_waits_until_it_runs_and_says_when_it_does_not() {
         apps.push(platform.deploy_app("api", image, endpoint).await.id);
     }
     let wanted = ledger.wanted_apps().await.unwrap();
-    assert_eq!(wanted.iter().map(|w| &w.app.deployment).collect::<Vec<_>>(), [&apps[1]]);
+    assert_eq!(wanted, [apps[1].clone()]);
     within(ledger.apps_changed()).await;
     ledger.revision(&apps[0], RevisionStatus::Stopped).await.unwrap();
 

@@ -67,3 +67,21 @@ async fn a_log_can_be_read_page_by_page_without_a_socket() {
     let wrong = platform.get(&format!("/deployments/{}/logs?kind=audit", live.id)).await;
     assert_eq!(wrong.problem(), "invalid_request");
 }
+
+#[tokio::test]
+async fn a_follower_of_an_apps_log_is_told_the_end_when_the_project_is_deleted() {
+    let platform = Platform::start().await;
+    platform.project("api").await;
+    let app = platform.deploy_app("api", "api@sha256:1", "127.0.0.1:4001".parse().unwrap()).await;
+    platform.bus.append(&Topic::runtime(app.id.clone()), lines(1, 2)).await.unwrap();
+    let mut socket = platform.socket(&format!("/api/v1/deployments/{}/logs?kind=runtime", app.id), TOKEN).await;
+    let mut seen = 0;
+    while seen < 2 {
+        seen += socket.next().await.unwrap()["records"].as_array().map_or(0, Vec::len);
+    }
+    platform.call(reqwest::Method::DELETE, "/projects/api", None).await;
+    assert_eq!(socket.next().await.unwrap()["type"], "end");
+    // What the app says while it is stopped goes nowhere.
+    platform.bus.append(&Topic::runtime(app.id.clone()), lines(3, 3)).await.unwrap_err();
+    assert!(!platform.folder().join("logs").join(app.id.as_str()).exists());
+}

@@ -30,9 +30,10 @@ const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 const DEPTH: usize = 6;
 /// Folders looked at in one search; the largest workspaces have some thousands besides their dependencies.
 const FOLDERS: usize = 50_000;
-/// What Yarn's plug'n'play installs instead of `node_modules`.
-const PLUG_AND_PLAY: [&str; 5] =
-    [".pnp.cjs", ".pnp.loader.mjs", ".yarn/cache", ".yarn/unplugged", ".yarn/install-state.gz"];
+/// What Yarn 2 and later notes when it has installed.
+const YARN_STATE: &str = ".yarn/install-state.gz";
+/// What else it leaves: plug'n'play instead of `node_modules`, and a lock file without which it runs no script.
+const YARN: [&str; 6] = [YARN_STATE, ".pnp.cjs", ".pnp.loader.mjs", ".yarn/cache", ".yarn/unplugged", "yarn.lock"];
 
 /// One project's cache, as one plan uses it.
 #[derive(Clone, Debug)]
@@ -125,7 +126,7 @@ pub(crate) async fn forget(root: &Path, project: &ProjectId) {
     }
 }
 
-/// `node_modules` folders below `start`, outermost only, and what plug'n'play leaves. Links are not followed.
+/// `node_modules` folders below `start`, outermost only, and what Yarn 2 and later leaves. Links are not followed.
 fn find(source: &Path, start: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if !is_real_folder(source, start) {
@@ -151,9 +152,10 @@ fn find(source: &Path, start: &Path) -> Vec<PathBuf> {
             }
         }
     }
-    let extra = PLUG_AND_PLAY.iter().map(|name| start.join(name));
-    found
-        .extend(extra.filter(|path| std::fs::symlink_metadata(source.join(path)).is_ok_and(|data| !data.is_symlink())));
+    let there = |path: &PathBuf| std::fs::symlink_metadata(source.join(path)).is_ok_and(|data| !data.is_symlink());
+    if there(&start.join(YARN_STATE)) {
+        found.extend(YARN.iter().map(|name| start.join(name)).filter(there));
+    }
     found
 }
 
@@ -183,6 +185,14 @@ fn move_in(claimed: &Path, work: &Work, moved: &mut Vec<PathBuf>) -> io::Result<
     let list: Vec<PathBuf> = serde_json::from_slice(&std::fs::read(claimed.join("list.json"))?)?;
     for path in list {
         let parent = path.parent().unwrap_or(Path::new(""));
+        // Few projects carry anything in Yarn's folder, so the install makes it.
+        let above = parent.parent().filter(|_| parent.ends_with(".yarn"));
+        if above.is_some_and(|above| is_real_folder(work.source(), above)) {
+            std::fs::create_dir(work.source().join(parent)).or_else(|e| match e.kind() {
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(e),
+            })?;
+        }
         // The source is new: a member of the workspace may be gone, or a folder may now be a link to somewhere else.
         if !is_inside(&path) || !is_real_folder(work.source(), parent) {
             continue;

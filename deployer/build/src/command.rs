@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::tail::Tail;
 use crate::view::View;
 use crate::work::Work;
-use crate::{BuildError, Builder, Job};
+use crate::{BuildError, Builder, Job, cause};
 
 /// What a command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,11 @@ impl<'a> Session<'a> {
 
     pub(crate) async fn say(&self, text: impl AsRef<str>) {
         self.job.log.say(text).await;
+    }
+
+    /// What the failed command said was wrong.
+    pub(crate) fn cause(&self, ended: &Ended) -> Option<String> {
+        cause::cause(&ended.said, self.job.env)
     }
 
     /// Runs a shell command in `folder`, relative to the source. Everything that it says goes to the log.

@@ -17,7 +17,7 @@ const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const OURS: [&str; 6] = ["PATH", "HOME", "PORT", "TMPDIR", "ASTROCLOUD", VENDORED_ENV];
 /// The same for every build: no colours in the log, no questions that nobody answers, no reports to vendors. The plan
 /// adds what its frameworks need. `CI` is not among them: with it, tools make errors of warnings.
-const ALWAYS: [(&str, &str); 7] = [
+const ALWAYS: [(&str, &str); 12] = [
     ("ASTROCLOUD", "1"),
     ("LANG", "C.UTF-8"),
     ("NO_COLOR", "1"),
@@ -25,6 +25,11 @@ const ALWAYS: [(&str, &str); 7] = [
     ("COREPACK_ENABLE_DOWNLOAD_PROMPT", "0"),
     ("YARN_ENABLE_TELEMETRY", "0"),
     ("DO_NOT_TRACK", "1"),
+    ("ASTRO_TELEMETRY_DISABLED", "1"),
+    ("GATSBY_TELEMETRY_DISABLED", "1"),
+    ("NEXT_TELEMETRY_DISABLED", "1"),
+    ("NUXT_TELEMETRY_DISABLED", "1"),
+    ("NG_CLI_ANALYTICS", "false"),
 ];
 /// Files in which a project names a registry of its own.
 const REGISTRY_FILES: [&str; 4] = [".npmrc", ".yarnrc", ".yarnrc.yml", "bunfig.toml"];

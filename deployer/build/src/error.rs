@@ -16,23 +16,28 @@ pub enum BuildError {
     Refused(#[from] Refusal),
     /// The dependencies could not be installed.
     #[error(
-        "Installing the dependencies failed: `{}` {}. The last lines of the log say why.",
+        "Installing the dependencies failed: `{}` {}{}",
         quoted(command),
-        how(exit)
+        how(exit),
+        why(cause.as_deref())
     )]
     Install {
         /// The last command that was tried.
         command: String,
         /// How it ended.
         exit: Exit,
+        /// The line that names the cause, where one is known to.
+        cause: Option<String>,
     },
     /// The build command failed.
-    #[error("The build failed: `{}` {}. The last lines of the log say why.", quoted(command), how(exit))]
+    #[error("The build failed: `{}` {}{}", quoted(command), how(exit), why(cause.as_deref()))]
     Build {
         /// The command.
         command: String,
         /// How it ended.
         exit: Exit,
+        /// The line that names the cause, where one is known to.
+        cause: Option<String>,
     },
     /// A limit was reached.
     #[error("`{}` was ended because {hit}. {}", quoted(command), advice(hit))]
@@ -56,7 +61,7 @@ pub enum BuildError {
         bounds: Bounds,
     },
     /// Node or the package manager can't be had.
-    #[error("A tool that the build needs is missing: {0}.")]
+    #[error("A tool that the build needs can't be had: {0}.")]
     Tool(#[from] ToolError),
     /// The platform's fault.
     #[error("AstroCloud could not run the build: {detail}. Deploy again; if it stays so, tell the operator.")]
@@ -96,6 +101,13 @@ impl BuildError {
 fn how(exit: &Exit) -> String {
     let text = exit.to_string();
     text.strip_prefix("it ").unwrap_or(&text).to_owned()
+}
+
+fn why(cause: Option<&str>) -> String {
+    match cause {
+        Some(line) => format!(": {line}. The log says more."),
+        None => ". The last lines of the log say why.".to_owned(),
+    }
 }
 
 fn quoted(command: &str) -> String {

@@ -26,12 +26,10 @@ pub(crate) async fn install(
         return Ok(restored);
     }
     let begun = Instant::now();
-    let before = cache.found(work).await;
     ladder(session, plan).await?;
     session.say(format!("Installed the dependencies in {}.", seconds(begun))).await;
-    let mut installed = cache.found(work).await;
-    // What the project itself carries is not the cache's.
-    installed.retain(|path| path.ends_with("node_modules") || !before.contains(path));
+    // Also what the project carries, such as plug'n'play's map of a developer's machine: the install has made it fit.
+    let installed = cache.found(work).await;
     // Kept also when the build fails.
     work.set_installed(&installed).await;
     Ok(installed)
@@ -81,7 +79,10 @@ async fn ladder(session: &Session<'_>, plan: &Plan) -> Result<(), BuildError> {
         match plan.next_install_step(at, &ended.said) {
             // Always further down: the ladder ends.
             Some(next) if next > at => at = next,
-            _ => return Err(BuildError::Install { command: step.command.clone(), exit: ended.exit }),
+            _ => {
+                let (command, cause) = (step.command.clone(), session.cause(&ended));
+                return Err(BuildError::Install { command, cause, exit: ended.exit });
+            }
         }
     }
     Ok(())

@@ -25,6 +25,7 @@ use sandbox::Sandbox;
 use toolchain::{Manager, Node, Tools};
 
 mod cache;
+mod cause;
 mod command;
 mod env;
 mod error;
@@ -205,7 +206,7 @@ async fn build(session: &Session<'_>, plan: &Plan) -> Result<(), BuildError> {
         }
         let known = left.iter().position(|retry| retry.when_output_has.iter().any(|mark| ended.said.contains(mark)));
         let Some(at) = known else {
-            return Err(BuildError::Build { command: command.clone(), exit: ended.exit });
+            return Err(BuildError::Build { command: command.clone(), cause: session.cause(&ended), exit: ended.exit });
         };
         let retry = left.remove(at);
         session.say(format!("Warning: {}", retry.note)).await;

@@ -115,7 +115,7 @@ fn is_harmless(command: &str) -> bool {
 
 /// One program with arguments, and no assignment before it.
 fn is_simple(command: &str) -> bool {
-    is_harmless(command) && command.split_whitespace().next().is_some_and(|program| !program.contains('='))
+    is_harmless(command) && command.split_whitespace().next().is_some_and(common::shell::is_program)
 }
 
 fn is_plain_node(command: &str) -> bool {

@@ -13,6 +13,9 @@ const FORM: &[u8] = b"detect install 1";
 const CONFIGURATION: [&str; 6] =
     [".npmrc", ".yarnrc", ".yarnrc.yml", "bunfig.toml", "pnpm-workspace.yaml", ".pnpmfile.cjs"];
 
+/// From which a dependency's own install script makes code.
+const GENERATED_FROM: [&str; 2] = ["prisma/schema.prisma", "schema.prisma"];
+
 /// What an install is made from.
 pub(crate) struct Install<'a> {
     pub(crate) tree: &'a Tree,
@@ -49,6 +52,9 @@ pub(crate) fn key(install: &Install<'_>) -> String {
     }
     for name in lockfile::names().chain(CONFIGURATION) {
         install.tree.hash_into(&install.dir.join(name), &mut hasher);
+    }
+    for name in GENERATED_FROM {
+        install.tree.hash_into(&install.app_dir.join(name), &mut hasher);
     }
     if install.app_dir != install.dir {
         install.tree.hash_into(&install.app_dir.join(".npmrc"), &mut hasher);

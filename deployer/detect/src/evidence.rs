@@ -86,6 +86,22 @@ pub(crate) fn path_value(code: &str, key: &str) -> Option<String> {
     })
 }
 
+/// The string literals of the expression that `key` is set to, up to its first comma: one, or a few to choose from
+/// as in `production ? '/repo/' : '/'`.
+pub(crate) fn choices(code: &str, key: &str) -> Vec<String> {
+    let Some(value) = values(code, key).next() else { return Vec::new() };
+    let end = value.char_indices().find(|(at, c)| *c == ',' || *at >= MAX_EXPRESSION_BYTES).map(|(at, _)| at);
+    let mut rest = value.get(..end.unwrap_or(value.len())).unwrap_or_default();
+    let mut found = Vec::new();
+    while let Some(at) = rest.find(['"', '\'', '`']) {
+        let Some(text) = literal(&rest[at..]) else { break };
+        // Its two quotes are a byte each.
+        rest = &rest[at + text.len() + 2..];
+        found.push(text);
+    }
+    found
+}
+
 /// Is `key` set to exactly this word (`false`, `true`)?
 pub(crate) fn word_value(code: &str, key: &str, word: &str) -> bool {
     values(code, key).any(|value| {
@@ -174,7 +190,12 @@ mod tests {
     fn torn_text_is_survived() {
         for text in ["'", "/*", "output:", "outDir: f(", "outDir: f('é", "\"a\\", "é: 'ü'"] {
             let code = without_comments(text);
-            let _ = (string_value(&code, "output"), path_value(&code, "outDir"), relaxed_json(text).is_ok());
+            let _ = (
+                string_value(&code, "output"),
+                path_value(&code, "outDir"),
+                choices(&code, "output"),
+                relaxed_json(text).is_ok(),
+            );
         }
     }
 }

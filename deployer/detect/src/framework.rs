@@ -15,6 +15,7 @@ use crate::script::{Command, commands};
 use crate::tree::{Tree, inside, normal};
 
 pub(crate) mod angular;
+mod base;
 mod bundler;
 mod generic;
 mod meta;
@@ -94,6 +95,8 @@ pub(crate) struct Look<'a> {
     pub(crate) lock: Option<&'a Lock>,
     /// What the developer asked for.
     pub(crate) kind: Option<Kind>,
+    /// The developer gave a build command, which will replace the one found here.
+    pub(crate) own_build: bool,
     /// The script that builds, by name.
     pub(crate) build_script: Option<&'static str>,
     /// What it runs.
@@ -126,12 +129,13 @@ impl<'a> Look<'a> {
         tool: Tool,
         lock: Option<&'a Lock>,
         kind: Option<Kind>,
+        own_build: bool,
     ) -> Self {
         let build_script = BUILD_SCRIPTS.into_iter().find(|name| app.script(name).is_some());
         let run = |name: &str| app.script(name).map(|line| commands(line, &app.scripts)).unwrap_or_default();
         let building = build_script.map(run).unwrap_or_default();
         let starting = run("start");
-        Self { tree, app_dir, app, tool, lock, kind, build_script, building, starting }
+        Self { tree, app_dir, app, tool, lock, kind, own_build, build_script, building, starting }
     }
 
     /// The text of the first of these files, without comments; empty when there is none.

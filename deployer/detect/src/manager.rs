@@ -37,19 +37,20 @@ pub(crate) fn choose(
     let yarn_path = yarn_path(tree, install_dir);
     let hint = hint(tree, install_dir, manifests);
     let tool = match (&declared, locks.is_empty()) {
-        (Some((tool, _)), _) => *tool,
+        (Some(declared), _) => declared.tool,
         (None, false) => best(&locks, hint).map_or(Tool::Npm, |lock| lock.tool),
         (None, true) => hint.unwrap_or(Tool::Npm),
     };
     // The yarn.lock of a Yarn 4 project that was never installed with it is still in Yarn 1's format.
-    let versioned = declared.as_ref().is_some_and(|(_, version)| version.is_some());
+    let versioned = declared.as_ref().is_some_and(|declared| declared.version.is_some());
     let berry =
         || is_berry(tree, install_dir, yarn_path.as_deref()) || locks.iter().any(|lock| lock.tool == Tool::YarnBerry);
     let tool = if tool == Tool::YarnClassic && !versioned && berry() { Tool::YarnBerry } else { tool };
     let same = |lock: &&Lock| same_family(lock.tool, tool);
     let lock = best(&locks.iter().filter(same).cloned().collect::<Vec<_>>(), None).cloned();
     let is_declared = declared.is_some();
-    let version = declared.and_then(|(_, version)| version).or_else(|| {
+    let (version, sha512) = declared.map(|declared| (declared.version, declared.sha512)).unwrap_or_default();
+    let version = version.or_else(|| {
         let usual = usual_version(tool, lock.as_ref())?;
         Some(allowed_version(tool, manifests, usual))
     });
@@ -57,15 +58,22 @@ pub(crate) fn choose(
         Tool::YarnClassic | Tool::YarnBerry => yarn_path,
         _ => None,
     };
-    Ok(Choice { manager: PackageManager { tool, version, vendored }, lock, locks, declared: is_declared })
+    Ok(Choice { manager: PackageManager { tool, version, sha512, vendored }, lock, locks, declared: is_declared })
 }
 
 fn same_family(a: Tool, b: Tool) -> bool {
     a.program() == b.program()
 }
 
+/// What package.json says about its tool.
+struct Declared {
+    tool: Tool,
+    version: Option<String>,
+    sha512: Option<String>,
+}
+
 /// `packageManager` (or `devEngines.packageManager`) of the app or of the workspace's root.
-fn declared(manifests: &[&Manifest]) -> Result<Option<(Tool, Option<String>)>, Refusal> {
+fn declared(manifests: &[&Manifest]) -> Result<Option<Declared>, Refusal> {
     for manifest in manifests {
         let (name, version) = if let Some(value) =
             manifest.text("packageManager").map(str::trim).filter(|v| !v.is_empty())
@@ -79,7 +87,9 @@ fn declared(manifests: &[&Manifest]) -> Result<Option<(Tool, Option<String>)>, R
             continue;
         };
         // Corepack appends a hash: "pnpm@9.1.0+sha512.abc".
-        let version = version.split('+').next().unwrap_or_default().trim();
+        let (version, hash) = version.split_once('+').unwrap_or((version, ""));
+        let sha512 = hash.trim().strip_prefix("sha512.").map(str::to_ascii_lowercase);
+        let version = version.trim();
         let version = lowest_of(version).filter(|_| !version.is_empty()).map(|lowest| (lowest, version.to_owned()));
         let tool = match name {
             "npm" => Tool::Npm,
@@ -92,7 +102,7 @@ fn declared(manifests: &[&Manifest]) -> Result<Option<(Tool, Option<String>)>, R
                 return Err(Refusal::UnknownPackageManager { path: manifest.path.clone(), value });
             }
         };
-        return Ok(Some((tool, version.map(|(_, text)| text))));
+        return Ok(Some(Declared { tool, version: version.map(|(_, text)| text), sha512 }));
     }
     Ok(None)
 }

@@ -85,6 +85,8 @@ pub struct PackageManager {
     /// What to install of it, as a registry version or range (`"9.1.0"`, `"10"`); `None` leaves the
     /// choice to the host (for npm: the one that comes with Node).
     pub version: Option<String>,
+    /// The SHA-512 of the tool's package in the registry, in hexadecimal, when `packageManager` gives it.
+    pub sha512: Option<String>,
     /// The copy of the tool that the project carries (`yarnPath`), relative to the install folder.
     pub vendored: Option<PathBuf>,
 }
@@ -142,6 +144,14 @@ impl Tool {
     #[must_use]
     pub fn run_script(self, script: &str) -> String {
         format!("{} run {}", self.program(), quote(script))
+    }
+
+    /// The same with one more option for what the script runs.
+    #[must_use]
+    pub fn run_script_with(self, script: &str, option: &str) -> String {
+        // npm alone would take the option for its own.
+        let separator = if self == Self::Npm { "-- " } else { "" };
+        format!("{} {separator}{option}", self.run_script(script))
     }
 
     /// Shell command that runs a program which an installed package brings.

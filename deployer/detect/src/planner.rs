@@ -52,7 +52,15 @@ fn package(
     let locks = lockfile::find(tree, install_dir, app_dir, app);
     let choice = manager::choose(tree, install_dir, &project.manifests(), locks)?;
     let Choice { manager, lock, .. } = &choice;
-    let look = Look::new(tree, app_dir, app, manager.tool, lock.as_ref(), settle::kind(settings));
+    let look = Look::new(
+        tree,
+        app_dir,
+        app,
+        manager.tool,
+        lock.as_ref(),
+        settle::kind(settings),
+        settings.build_command.is_some(),
+    );
     let mut found = settle::with_manifest(&look, settings, &mut notes)?;
     found = settle::apply(found, settings, tree, app_dir, Some(&look), &mut notes)?;
     tell_found(&found, &mut notes);
@@ -96,7 +104,7 @@ fn folder(
     tell_found(&found, &mut notes);
     let install = own_install(settings).unwrap_or_default();
     let node = if found.kind == Kind::Node || found.build.is_some() || !install.is_empty() {
-        let manager = &PackageManager { tool: Tool::Npm, version: None, vendored: None };
+        let manager = &PackageManager { tool: Tool::Npm, version: None, sha512: None, vendored: None };
         let asking = node::Asking { tree, app_dir, app, root: None, lock: None, manager };
         Some(node::choose(&asking, toolchain, &mut notes)?)
     } else {

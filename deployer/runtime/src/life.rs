@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::apps::Shared;
 use crate::backoff::Pauses;
 use crate::ports::Port;
-use crate::process::{self, Process, Recipe};
+use crate::process::{Process, Recipe};
 use crate::report::Reporter;
 
 use crate::tail::Tail;
@@ -251,7 +251,7 @@ impl Life {
             biased;
             () = self.unwanted() => Seen::Unwanted,
             () = self.wishes.until(|wish| wish.number != self.answered) => Seen::WantedAgain,
-            exit = process.ended() => Seen::Ended(format!("The app ended: {}.", process::how(&exit))),
+            exit = process.ended() => Seen::Ended(format!("The app ended: {}.", process.how(&exit).await)),
             why = liveness.lost() => Seen::Hangs(why),
         }
     }

@@ -29,6 +29,8 @@ const LOOK_MAX: Duration = Duration::from_millis(250);
 /// What a shell adds to a signal's number to make an exit code, and the signals that it does so for.
 const BY_SIGNAL: i32 = 128;
 const SIGNALS: std::ops::RangeInclusive<i32> = 1..=31;
+/// SIGABRT.
+const ABORTED: i32 = 6;
 
 /// What the processes of one app share.
 pub(crate) struct Recipe {
@@ -132,18 +134,29 @@ impl Process {
         self.ended().await;
     }
 
-    async fn ended_early(&self, exit: &Exit) -> StartError {
+    /// How it ended, in words. Node that ran out of memory aborts; it says itself why.
+    pub(crate) async fn how(&self, exit: &Exit) -> String {
         self.log.flush().await;
+        match how(exit) {
+            Exit::Signal(ABORTED) if self.tail.heap_full() => {
+                let memory = logs::size(self.settings.limits.memory);
+                format!("it ran out of memory: Node's heap filled its part of the {memory} that an app may use")
+            }
+            exit => exit.to_string(),
+        }
+    }
+
+    async fn ended_early(&self, exit: &Exit) -> StartError {
+        let how = match exit {
+            Exit::Code(0) => "it ended with exit code 0, but a server has to keep running".to_owned(),
+            exit => self.how(exit).await,
+        };
         let last_lines = self.tail.take();
         if *exit == Exit::Code(SET_UP_FAILED)
             && let Some(detail) = last_lines.last().and_then(|line| line.strip_prefix("sandbox: "))
         {
             return StartError::Sandbox(detail.to_owned());
         }
-        let how = match exit {
-            Exit::Code(0) => "it ended with exit code 0, but a server has to keep running".to_owned(),
-            exit => how(exit),
-        };
         StartError::Exited { how, last_lines }
     }
 }
@@ -183,11 +196,11 @@ impl Liveness {
     }
 }
 
-/// How a process ended, in words. The shell in front of it turns the signal that ended it into an exit code.
-pub(crate) fn how(exit: &Exit) -> String {
+/// How a process ended: the shell in front of it turns the signal that ended it into an exit code.
+fn how(exit: &Exit) -> Exit {
     match exit {
-        Exit::Code(code) if SIGNALS.contains(&(code - BY_SIGNAL)) => Exit::Signal(code - BY_SIGNAL).to_string(),
-        exit => exit.to_string(),
+        Exit::Code(code) if SIGNALS.contains(&(code - BY_SIGNAL)) => Exit::Signal(code - BY_SIGNAL),
+        exit => exit.clone(),
     }
 }
 
@@ -256,9 +269,8 @@ fn spec(sandbox: &Sandbox, settings: &Settings, recipe: &Recipe, port: u16) -> S
 fn script(command: &str) -> String {
     let command = command.trim();
     let program = command.split_whitespace().next().unwrap_or_default();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./@+".contains(c);
     let single = !command.contains([';', '&', '|', '(', ')', '`', '\n']);
-    if single && program != "exec" && program.chars().all(plain) {
+    if single && common::shell::is_program(program) {
         format!("exec {command}")
     } else {
         format!("trap 'exit 143' TERM\n{command}")
@@ -283,8 +295,8 @@ mod tests {
 
     #[test]
     fn a_shells_exit_codes_for_signals_are_told_as_signals() {
-        assert_eq!(how(&Exit::Code(139)), "it was ended by signal SIGSEGV");
-        assert_eq!(how(&Exit::Code(1)), "it ended with exit code 1");
-        assert_eq!(how(&Exit::Code(255)), "it ended with exit code 255");
+        assert_eq!(how(&Exit::Code(139)).to_string(), "it was ended by signal SIGSEGV");
+        assert_eq!(how(&Exit::Code(1)).to_string(), "it ended with exit code 1");
+        assert_eq!(how(&Exit::Code(255)).to_string(), "it ended with exit code 255");
     }
 }

@@ -12,6 +12,8 @@ const LINES: usize = 20;
 /// So many of them are errors, if there are as many. The two streams come through two pipes, so their order is not
 /// certain: what an app says after its error must not push that out.
 const ERRORS: usize = 15;
+/// What Node says when its heap is full; a long list of native frames follows.
+const HEAP_FULL: &str = "JavaScript heap out of memory";
 /// Characters of a line that are kept.
 const CHARS: usize = 300;
 
@@ -27,6 +29,7 @@ struct Last {
     count: u64,
     stdout: VecDeque<(u64, String)>,
     stderr: VecDeque<(u64, String)>,
+    heap_full: bool,
 }
 
 impl Last {
@@ -39,6 +42,7 @@ impl Last {
         if line.text.trim().is_empty() {
             return;
         }
+        self.heap_full |= line.stream == StreamName::Stderr && line.text.contains(HEAP_FULL);
         if lines.len() == LINES {
             lines.pop_front();
         }
@@ -65,6 +69,11 @@ impl Tail {
     /// The last lines since this was called before, oldest first.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.lock()).told()
+    }
+
+    /// Whether Node said, since [`Self::take`] was called before, that its heap is full.
+    pub(crate) fn heap_full(&self) -> bool {
+        self.lock().heap_full
     }
 
     /// Held for queue operations only.

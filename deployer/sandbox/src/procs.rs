@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -58,6 +60,21 @@ pub(crate) fn read(pid: i32) -> Option<Process> {
 pub(crate) fn all() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(read).collect()
+}
+
+/// Every process as it was at most `age` ago. All sandboxes share what is read, so that watching many services costs
+/// little more than watching one.
+pub(crate) fn recent(age: Duration) -> Arc<Vec<Process>> {
+    static LAST: Mutex<Option<(Instant, Arc<Vec<Process>>)>> = Mutex::new(None);
+    // Held while reading: who comes meanwhile takes what is read.
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((at, all)) = &*last
+        && at.elapsed() < age
+    {
+        return all.clone();
+    }
+    let read = (Instant::now(), Arc::new(all()));
+    last.insert(read).1.clone()
 }
 
 /// The processes of `all` that descend from `root`, without `root`.
@@ -131,6 +148,15 @@ mod tests {
         let mut pids: Vec<_> = descendants(&all, 5).iter().map(|process| process.pid).collect();
         pids.sort_unstable();
         assert_eq!(pids, [7, 9]);
+    }
+
+    #[test]
+    fn what_was_read_is_shared_until_it_is_too_old() {
+        let long = Duration::from_secs(60);
+        let first = recent(Duration::ZERO);
+        assert!(Arc::ptr_eq(&first, &recent(long)));
+        let fresh = recent(Duration::ZERO);
+        assert!(!Arc::ptr_eq(&first, &fresh) && Arc::ptr_eq(&fresh, &recent(long)));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the processes of a sandbox use at a moment, and which limit that means.
 
+use std::time::Duration;
+
 use crate::family::Family;
 use crate::procs::{self, Process};
 use crate::{Level, LimitHit, Limits};
@@ -29,9 +31,10 @@ pub(crate) struct Sample {
     refusals: u64,
 }
 
-/// Looks at a sandbox. Blocking, for a few milliseconds.
-pub(crate) fn look(family: &Family, level: Level, memory_limit: u64) -> Sample {
-    let processes = procs::descendants(&procs::all(), family.outer);
+/// Looks at a sandbox, whose processes may be known from a look at another one, at most `age` ago. Blocking, for a few
+/// milliseconds.
+pub(crate) fn look(family: &Family, level: Level, memory_limit: u64, age: Duration) -> Sample {
+    let processes = procs::descendants(&procs::recent(age), family.outer);
     let group = &family.group;
     let alive = || processes.iter().filter(|process| !process.ended);
     // Where there is a process namespace, one process is its first, which is ours.

@@ -29,6 +29,8 @@ use crate::{Exit, Level, LimitHit, Limits};
 struct Pace {
     /// The pause between looks at the processes; a look costs some milliseconds.
     look: Duration,
+    /// How old the list of processes may be that a look goes by.
+    age: Duration,
     /// The shortest pause between walks over what was written.
     walk: Duration,
     /// The pause grows with the walk, so that walking takes at most this part of the time: one in so many.
@@ -36,10 +38,16 @@ struct Pace {
 }
 
 /// For commands that end: a build that runs away gets a quarter of a second.
-const BUILD: Pace = Pace { look: Duration::from_millis(250), walk: Duration::from_millis(500), walk_share: 10 };
+const BUILD: Pace =
+    Pace { look: Duration::from_millis(250), age: Duration::ZERO, walk: Duration::from_millis(500), walk_share: 10 };
 
 /// For services, which are watched for months and by the hundred.
-const SERVICE: Pace = Pace { look: Duration::from_secs(1), walk: Duration::from_secs(10), walk_share: 200 };
+const SERVICE: Pace = Pace {
+    look: Duration::from_secs(1),
+    age: Duration::from_millis(900),
+    walk: Duration::from_secs(10),
+    walk_share: 200,
+};
 
 /// How long the helper's last words are waited for once its outermost process has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -108,7 +116,7 @@ impl Supervisor {
                     Some(Report::Started) => {
                         seen.started = true;
                         if seen.terminate { let _ = messages.try_send(vec![TERMINATE]); }
-                        looking.get_or_insert_with(|| self.look());
+                        looking.get_or_insert_with(|| self.look(Duration::ZERO));
                         None
                     }
                     Some(end) => { seen.end = Some(end); None }
@@ -124,7 +132,7 @@ impl Supervisor {
                     }
                 },
                 _ = ticks.tick(), if looking.is_none() => {
-                    looking = Some(self.look());
+                    looking = Some(self.look(pace.age));
                     None
                 }
                 sample = finished(&mut looking) => {
@@ -203,9 +211,9 @@ impl Supervisor {
         }
     }
 
-    fn look(&self) -> JoinHandle<Sample> {
+    fn look(&self, age: Duration) -> JoinHandle<Sample> {
         let (family, level, memory) = (self.family.clone(), self.level, self.limits.memory);
-        spawn_blocking(move || look(&family, level, memory))
+        spawn_blocking(move || look(&family, level, memory, age))
     }
 
     /// Whether anything that it writes to is counted.

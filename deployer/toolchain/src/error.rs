@@ -43,6 +43,16 @@ pub enum ToolError {
         /// The version or range.
         wanted: String,
     },
+    /// It is not the one that the project wants.
+    #[error(
+        "the package registry's {package} {version} is not the one whose hash packageManager gives; correct the hash in package.json, or leave it out"
+    )]
+    OtherHash {
+        /// The package.
+        package: String,
+        /// Its version.
+        version: String,
+    },
     /// It could not be fetched.
     #[error(
         "{package} {wanted} can't be fetched from the package registry: {detail}; deploy again when it can be reached"

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use detect::{PackageManager, Range, Tool, Version};
 
 use crate::host::{Host, is_visible, package_json};
@@ -55,7 +56,8 @@ pub(crate) async fn provide(tools: &Tools, wanted: &PackageManager, node: &Node)
     let bad = |_| ToolError::BadVersion { tool: "Node".into(), wanted: node.version.clone() };
     let version: Version = node.version.parse().map_err(bad)?;
     if wanted.tool == Tool::Npm {
-        return npm(tools, wanted.version.as_deref(), version).await;
+        let own = npm(tools, wanted.version.as_deref(), version).await?;
+        return compare(&own, wanted).map(|()| own);
     }
     let npm = npm(tools, None, version).await?;
     if wanted.vendored.is_some() {
@@ -68,6 +70,7 @@ pub(crate) async fn provide(tools: &Tools, wanted: &PackageManager, node: &Node)
         Tool::Bun => bun(tools, &range).await?,
         tool => fetched(tools, tool, &range).await?,
     };
+    compare(&own, wanted)?;
     Ok(own.with(npm))
 }
 
@@ -135,6 +138,31 @@ async fn fetched(tools: &Tools, tool: Tool, wanted: &str) -> Result<Manager, Too
         script,
         note: None,
     })
+}
+
+/// Refuses a package that has not the hash that the project gives. npm has compared what it fetched with the hash that
+/// it wrote down. Corepack's hashes of Bun and of Yarn 2 and later are of other files than those of the registry.
+fn compare(manager: &Manager, wanted: &PackageManager) -> Result<(), ToolError> {
+    let name = wanted.tool.registry_package();
+    let (Tool::Npm | Tool::Pnpm | Tool::YarnClassic, Some(sha512)) = (wanted.tool, &wanted.sha512) else {
+        return Ok(());
+    };
+    // The host's own npm has no such note, and comes from no registry.
+    let fetched = manager.mounts.first().and_then(|folder| integrity(folder, name));
+    if fetched.is_none_or(|fetched| fetched == *sha512) {
+        return Ok(());
+    }
+    Err(ToolError::OtherHash { package: name.to_owned(), version: manager.version.clone().unwrap_or_default() })
+}
+
+/// The SHA-512 that npm noted when it installed a package, in hexadecimal.
+fn integrity(folder: &Path, name: &str) -> Option<String> {
+    let noted = std::fs::read(folder.join("node_modules/.package-lock.json")).ok()?;
+    let noted: serde_json::Value = serde_json::from_slice(&noted).ok()?;
+    let integrity = noted.get("packages")?.get(format!("node_modules/{name}"))?.get("integrity")?.as_str()?;
+    let hash = integrity.split_whitespace().find_map(|hash| hash.strip_prefix("sha512-"))?;
+    let hash = base64::engine::general_purpose::STANDARD.decode(hash).ok()?;
+    Some(hash.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Bun: its package runs a script to find its program, so the program's own package is fetched.

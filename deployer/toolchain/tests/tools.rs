@@ -9,7 +9,7 @@ async fn tools(folder: &tempfile::TempDir) -> Tools {
 }
 
 fn wanted(tool: Tool, version: Option<&str>) -> PackageManager {
-    PackageManager { tool, version: version.map(str::to_owned), vendored: None }
+    PackageManager { tool, version: version.map(str::to_owned), sha512: None, vendored: None }
 }
 
 async fn host_node(tools: &Tools) -> Node {
@@ -71,4 +71,18 @@ async fn what_the_registry_does_not_have_is_named() {
     }
     let error = tools.manager(&wanted(Tool::Pnpm, Some("git+ssh://host/x")), &node).await.unwrap_err();
     assert!(matches!(error, ToolError::BadVersion { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_tool_is_refused_when_its_hash_is_not_the_one_that_the_project_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = tools(&folder).await;
+    let node = host_node(&tools).await;
+    let hashed =
+        |sha512: &str| PackageManager { sha512: Some(sha512.to_owned()), ..wanted(Tool::Pnpm, Some("9.15.4")) };
+    // As `corepack use pnpm@9.15.4` writes it.
+    let right = "b2dc20e2fc72b3e18848459b37359a32064663e5627a51e4c74b2c29dd8e8e0491483c3abb40789cfd578bf362fb6ba8261b05f0387d76792ed6e23ea3b1b6a0";
+    assert_eq!(tools.manager(&hashed(right), &node).await.unwrap().version.as_deref(), Some("9.15.4"));
+    let error = tools.manager(&hashed(&right.replace("b2dc", "0000")), &node).await.unwrap_err();
+    assert!(matches!(&error, ToolError::OtherHash { package, version } if package == "pnpm" && version == "9.15.4"));
 }

@@ -6,7 +6,7 @@ use common::route::Target;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
-use super::{Ctx, Proxy, upstream_peer, wake};
+use super::{Ctx, Proxy, doubt, upstream_peer, wake};
 use crate::page::Page;
 use crate::routes::Entry;
 use crate::{host, site};
@@ -14,6 +14,11 @@ use crate::{host, site};
 /// Returns whether the answer is sent.
 pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
     prepare(proxy, session);
+    if let Err(page) = doubt::refuse(session) {
+        session.set_keepalive(None);
+        page.send(session, None).await?;
+        return Ok(true);
+    }
     let found = match host::of(session.req_header()) {
         None => Err(Page::BadRequest("The request does not say which site it is for.")),
         Some(host) => find(proxy, &host),

@@ -6,7 +6,7 @@ use std::ops::Range;
 /// What a `Range` field asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// The whole file: the field is malformed, of another unit, or has several ranges.
+    /// The whole file: the field is malformed, of another unit, or has several ranges, or the file is empty.
     Whole,
     /// One part, not empty.
     Part(Range<u64>),
@@ -16,6 +16,11 @@ pub(crate) enum Asked {
 
 /// Reads a `Range` field for a file of `size` bytes.
 pub(crate) fn asked(value: &[u8], size: u64) -> Asked {
+    if size == 0 {
+        // No range of an empty file can be satisfied, but a client that asks for all its bytes should get them:
+        // some read every file by ranges, and take 416 for a failure.
+        return Asked::Whole;
+    }
     parse(value, size).unwrap_or(Asked::Whole)
 }
 
@@ -29,11 +34,10 @@ fn parse(value: &[u8], size: u64) -> Option<Asked> {
     let (first, last) = (&set[..dash], &set[dash + 1..]);
     if first.is_empty() {
         let length = number(last)?;
-        return match (length, size) {
-            (0, _) => Some(Asked::Unsatisfiable),
-            (_, 0) => None,
-            _ => Some(Asked::Part(size.saturating_sub(length)..size)),
-        };
+        return Some(match length {
+            0 => Asked::Unsatisfiable,
+            _ => Asked::Part(size.saturating_sub(length)..size),
+        });
     }
     let first = number(first)?;
     let end = if last.is_empty() {
@@ -77,7 +81,9 @@ mod tests {
             ("bytes=10-", 10, Unsatisfiable),
             ("bytes=99999999999999999999999-", 10, Unsatisfiable),
             ("bytes=-0", 10, Unsatisfiable),
-            ("bytes=0-", 0, Unsatisfiable),
+            ("bytes=0-", 0, Whole),
+            ("bytes=5-", 0, Whole),
+            ("bytes=-0", 0, Whole),
             ("bytes=-1", 0, Whole),
             ("bytes=0-1,3-4", 10, Whole),
             ("bytes=2-1", 10, Whole),

@@ -15,6 +15,8 @@ pub(crate) enum Resolved<'a> {
     AddSlash,
     /// The page is at the same path without the slash at its end.
     RemoveSlash,
+    /// Something is at the same path with every run of slashes as one.
+    MergeSlashes,
     /// Nothing.
     Missing,
 }
@@ -31,9 +33,13 @@ pub(crate) fn resolve<'a>(site: &'a Site, path: &str) -> Resolved<'a> {
     if let Some(file) = site.file(path) {
         return Resolved::File(file);
     }
-    // No file lies below an empty segment, and a redirect to `//host` would leave the site.
+    // No file lies below an empty segment, but pages are often linked so, by a base that ends with a slash and a
+    // path that begins with one.
     if path.contains("//") {
-        return Resolved::Missing;
+        return match resolve(site, &merged(path)) {
+            Resolved::Missing => Resolved::Missing,
+            _ => Resolved::MergeSlashes,
+        };
     }
     let (stem, slash) = match path.strip_suffix('/') {
         Some(stem) => (stem, true),
@@ -55,6 +61,17 @@ pub(crate) fn resolve<'a>(site: &'a Site, path: &str) -> Resolved<'a> {
         (None, true) if site.file(stem).is_some() => Resolved::RemoveSlash,
         (None, _) => Resolved::Missing,
     }
+}
+
+/// A path with every run of slashes as one: what begins with one slash never leads to another host.
+fn merged(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !merged.ends_with('/') {
+            merged.push(c);
+        }
+    }
+    merged
 }
 
 /// The page that says that a path does not exist: the nearest `404.html` up the tree.
@@ -85,14 +102,23 @@ pub(crate) fn location(raw: &[u8], query: Option<&[u8]>, add: bool) -> String {
         Some(path) => path,
         None => &raw[..raw.len().saturating_sub(3)],
     };
+    written(&[path, if add { b"/" } else { b"" }], query)
+}
+
+/// Where the decoded path without its runs of slashes is, as it stands in `Location`.
+pub(crate) fn merged_location(path: &str, query: Option<&[u8]>) -> String {
+    // What has a meaning of its own in an address, as no byte of a decoded path has.
+    let escaped = merged(path).replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    written(&[escaped.as_bytes()], query)
+}
+
+fn written(path: &[&[u8]], query: Option<&[u8]>) -> String {
     let (question, query) = query.map_or((&b""[..], &b""[..]), |q| (b"?", q));
-    let mut to = String::with_capacity(path.len() + query.len() + 2);
-    for part in [path, if add { b"/" } else { b"" }, question, query] {
-        for byte in part {
-            match byte {
-                b'!'..=b'~' => to.push(char::from(*byte)),
-                _ => to.push_str(&format!("%{byte:02X}")),
-            }
+    let mut to = String::with_capacity(path.iter().map(|p| p.len()).sum::<usize>() + query.len() + 1);
+    for byte in path.iter().copied().chain([question, query]).flatten() {
+        match byte {
+            b'!'..=b'~' => to.push(char::from(*byte)),
+            _ => to.push_str(&format!("%{byte:02X}")),
         }
     }
     to
@@ -112,6 +138,7 @@ mod tests {
             }
             Resolved::AddSlash => "+".to_owned(),
             Resolved::RemoveSlash => "-".to_owned(),
+            Resolved::MergeSlashes => "/".to_owned(),
             Resolved::Missing => "none".to_owned(),
         }
     }
@@ -148,9 +175,12 @@ mod tests {
             ("/v1.2", "+"),
             ("/missing", "none"),
             ("/missing/", "none"),
-            ("//", "none"),
-            ("//docs", "none"),
-            ("/docs//", "none"),
+            ("//", "/"),
+            ("//docs", "/"),
+            ("/docs//", "/"),
+            ("/docs///index.html", "/"),
+            ("//missing", "none"),
+            ("/docs//missing", "none"),
             ("/About", "none"),
         ] {
             assert_eq!(told(&site, path), means, "{path}");
@@ -168,6 +198,11 @@ mod tests {
                 let to = match resolve(&site, path) {
                     Resolved::AddSlash => location(path.as_bytes(), None, true),
                     Resolved::RemoveSlash => location(path.as_bytes(), None, false),
+                    Resolved::MergeSlashes => {
+                        let to = merged_location(path, None);
+                        assert!(!to.contains("//") && !matches!(resolve(&site, &to), Resolved::Missing), "{path}");
+                        continue;
+                    }
                     Resolved::File(_) | Resolved::Missing => continue,
                 };
                 assert!(matches!(resolve(&site, &to), Resolved::File(_)), "{path} -> {to}");
@@ -182,6 +217,8 @@ mod tests {
         assert_eq!(location(b"/a%20b/", None, false), "/a%20b");
         assert_eq!(location(b"/a%2f", Some(b""), false), "/a?");
         assert_eq!(location("/ä".as_bytes(), None, true), "/%C3%A4/");
+        assert_eq!(merged_location("//evil.example//a", Some(b"x=//y")), "/evil.example/a?x=//y");
+        assert_eq!(merged_location("/a//ä 100%?#", None), "/a/%C3%A4%20100%25%3F%23");
     }
 
     #[test]

@@ -91,6 +91,7 @@ async fn decide(
         Resolved::File(asset) => return File::of(request, asset).map(Decision::File),
         Resolved::AddSlash => return Ok(Decision::Redirect(resolve::location(raw, query, true))),
         Resolved::RemoveSlash => return Ok(Decision::Redirect(resolve::location(raw, query, false))),
+        Resolved::MergeSlashes => return Ok(Decision::Redirect(resolve::merged_location(&path, query))),
         Resolved::Missing => {}
     }
     if let Some((site, from)) = find_earlier(&path, earlier, cache).await?

@@ -161,6 +161,20 @@ async fn bodies_pass_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_visitor_who_speaks_http_1_0_gets_no_chunks() {
+    let world = World::start().await;
+    let app = App::start("app").await;
+    world.app("app", &[app.addr]).await;
+    for _ in 0..3 {
+        app.go_on();
+    }
+    let request = "GET /events HTTP/1.0\r\nHost: app.localhost\r\nConnection: keep-alive\r\n\r\n";
+    let answer = soon(world.raw(request)).await;
+    assert!(answer.ends_with("\r\n\r\ndata: 0\n\ndata: 1\n\ndata: 2\n\n"), "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n") && !answer.to_lowercase().contains("chunked"), "{answer}");
+}
+
+#[tokio::test]
 async fn events_arrive_one_by_one() {
     let world = World::start().await;
     let app = App::start("app").await;

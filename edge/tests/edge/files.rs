@@ -172,7 +172,12 @@ async fn pages_have_one_clean_address_each() {
     ] {
         assert_eq!(world.get("blog", path).send().await.unwrap().text().await.unwrap(), serves, "{path}");
     }
-    for (path, to) in [("/about/?a=b&c", "/about?a=b&c"), ("/docs", "/docs/"), ("/docs?x", "/docs/?x")] {
+    for (path, to) in [
+        ("/about/?a=b&c", "/about?a=b&c"),
+        ("/docs", "/docs/"),
+        ("/docs?x", "/docs/?x"),
+        ("//docs//?x=//", "/docs/?x=//"),
+    ] {
         let answer = world.get("blog", path).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), field(&answer, "location")), (308, to));
     }

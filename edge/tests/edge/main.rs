@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod apps;
+mod doubt;
 mod files;
 mod life;
 mod routes;

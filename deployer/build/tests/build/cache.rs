@@ -59,3 +59,15 @@ async fn a_download_cache_that_has_grown_too_large_is_emptied() {
     trial.build().await;
     assert!(!trial.folder.path().join("cache").join(trial.project.as_str()).join("downloads").exists());
 }
+
+#[tokio::test]
+async fn a_map_of_plug_and_play_that_the_project_carries_does_not_replace_the_cached_one() {
+    let package = PACKAGE.replace("\"private\"", "\"packageManager\": \"yarn@4.5.0\", \"private\"");
+    let script = writes(USES);
+    let stale = "throw new Error('the map of another machine');";
+    let trial = Trial::new(&[("package.json", &package), (".pnp.cjs", stale), ("build.js", &script)]);
+    assert_eq!(trial.build().await.file("index.html"), "true");
+    let again = trial.build().await;
+    again.assert_says(UNCHANGED);
+    assert_eq!(again.file("index.html"), "true");
+}

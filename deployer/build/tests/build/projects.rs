@@ -56,6 +56,8 @@ async fn a_dependency_that_does_not_exist_fails_the_install() {
     let built = Trial::new(&[("package.json", &package), ("build.js", &writes("1"))]).build().await;
     assert_eq!(built.error().code(), "install_failed");
     built.assert_says("ETARGET");
+    let text = built.error().to_string();
+    assert!(text.contains("No matching version found for is-number@999.0.0. The log says more."), "{text}");
 }
 
 #[tokio::test]

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use super::{Found, Framework, Look};
+use super::{Found, Framework, Look, base};
 use crate::evidence::{path_value, string_value};
 use crate::plan::Notes;
 use crate::tree::{normal, show};
+
+/// Makes Create React App build for the root, whatever package.json says.
+const PUBLIC_URL_AT_ROOT: (&str, &str) = ("PUBLIC_URL", "/");
 
 pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
     let app = look.app;
@@ -13,7 +16,11 @@ pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
         return Some(create_react_app(look, notes));
     }
     if app.has("@vue/cli-service") {
-        let config = path_value(&look.config("vue.config"), "outputDir");
+        let config = look.config("vue.config");
+        if let Some(path) = base::configured(&config, "publicPath") {
+            base::tell_unmoved("`publicPath` in vue.config", &path, "Remove `publicPath`.", notes);
+        }
+        let config = path_value(&config, "outputDir");
         let flag = look.builder("vue-cli-service").and_then(|command| command.option(&["--dest"]));
         return Some(look.site(
             Framework::VueCli,
@@ -40,13 +47,14 @@ pub(super) fn recognise(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
 fn create_react_app(look: &Look<'_>, notes: &mut Notes) -> Found {
     let moved = look.building.iter().find_map(|command| command.env("BUILD_PATH"));
     let craco = look.app.has("@craco/craco");
-    if let Some(path) = look.app.text("homepage").and_then(url_path) {
-        notes.warn(format!(
-            "\"homepage\" in package.json makes the build expect to be served under {path}, but it is served at the root: its scripts and styles would not be found. Remove \"homepage\", or set the environment variable PUBLIC_URL to \"/\"."
-        ));
-    }
     let program = if craco { "craco build" } else { "react-scripts build" };
-    look.site(Framework::CreateReactApp, program, look.outputs([moved], "build"), true)
+    let mut found = look.site(Framework::CreateReactApp, program, look.outputs([moved], "build"), true);
+    if let Some(path) = look.app.text("homepage").and_then(base::url_path) {
+        let (name, value) = PUBLIC_URL_AT_ROOT;
+        base::tell_moved("\"homepage\" in package.json", &path, &format!("{name}={value}"), notes);
+        found.env.push((name.to_owned(), value.to_owned()));
+    }
+    found
 }
 
 fn eleventy(look: &Look<'_>) -> Found {
@@ -116,22 +124,10 @@ fn vite(look: &Look<'_>, notes: &mut Notes) -> Option<Found> {
     };
     let first = under_root(out.as_deref().unwrap_or("dist"));
     let outputs = look.outputs([first.as_deref(), out.as_deref()], "dist");
-    if let Some(path) = string_value(&config, "base").as_deref().and_then(url_path) {
-        notes.warn(format!(
-            "`base` in vite.config makes the build expect to be served under {path}, but it is served at the root: its scripts and styles would not be found. Remove `base`."
-        ));
-    }
     let multi_page = string_value(&config, "appType").as_deref() == Some("mpa");
-    Some(look.site(framework, "vite build", outputs, !multi_page))
-}
-
-/// The path of a URL or path when it is more than the root.
-fn url_path(url: &str) -> Option<String> {
-    let path = match url.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-        None if url.starts_with('/') => url,
-        None => "",
-    };
-    let path = path.trim_matches('/');
-    (!path.is_empty()).then(|| format!("/{path}/"))
+    let mut found = look.site(framework, "vite build", outputs, !multi_page);
+    if let Some(build) = look.build_at_root("vite build", &config, "vite.config", notes) {
+        found.build = Some(build);
+    }
+    Some(found)
 }

@@ -4,7 +4,7 @@
 use common::deployment::Kind;
 
 use super::server::{chosen_start, runs_server};
-use super::{Found, Framework, Look, sveltekit};
+use super::{Found, Framework, Look, base, sveltekit};
 use crate::evidence::{is_set, path_value, string_value, word_value};
 use crate::plan::Notes;
 use crate::refusal::Refusal;
@@ -50,6 +50,9 @@ fn next(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
     let script = look.app.scripts.iter().find(|(_, line)| command(line)).map(|(name, _)| name.clone());
     let old = look.major("next").is_some_and(|major| major < 14);
     let exports = string_value(&config, "output").as_deref() == Some("export");
+    if let Some(path) = base::configured(&config, "basePath") {
+        base::tell_unmoved("`basePath` in next.config", &path, "Remove `basePath`.", notes);
+    }
     let by_script = old
         && !by_command
         && script.is_some()
@@ -108,7 +111,11 @@ fn astro(look: &Look<'_>, notes: &mut Notes) -> Result<Found, Refusal> {
         let out = look.outputs([folder.as_deref()], "dist");
         // With an adapter, the files for the browser lie one folder deeper.
         let output = if node { out.iter().map(|path| path.join("client")).chain(out.clone()).collect() } else { out };
-        return Ok(look.site(Framework::Astro, "astro build", output, false));
+        let mut found = look.site(Framework::Astro, "astro build", output, false);
+        if let Some(build) = look.build_at_root("astro build", &config, "astro.config", notes) {
+            found.build = Some(build);
+        }
+        return Ok(found);
     }
     if look.kind == Some(Kind::Static) {
         return Err(Refusal::BuildsServer {

@@ -64,8 +64,19 @@ fn vite_s_output_is_where_its_configuration_or_script_says() {
     row("folder in the script", "export default {}", "vite build web", "web/dist").check();
     row("a comment does not count", "// outDir: 'x'\nexport default {}", "vite build", "dist").check();
     Row {
+        warnings: &["a site under /repo/, but it is served at the root: building with --base=/"],
+        build: "npm run build -- --base=/",
+        ..row("a base for another host", "export default { base: '/repo/' }", "tsc -b && vite build", "dist")
+    }
+    .check();
+    Row {
         warnings: &["served under /repo/"],
-        ..row("a base for another host", "export default { base: '/repo/' }", "vite build", "dist")
+        ..row("more after the build", "export default { base: '/repo/' }", "vite build && node more.js", "dist")
+    }
+    .check();
+    Row {
+        warnings: &["`base` in the build script makes the build expect to be served under /repo/"],
+        ..row("a base as an option", "export default {}", "vite build --base=/repo/", "dist")
     }
     .check();
 }
@@ -138,14 +149,15 @@ fn create_react_app_and_vue_cli_are_single_page_sites() {
     Row { output: "web", ..row("moved", npm_app(cra, &[("build", "BUILD_PATH=./web react-scripts build")])) }.check();
     Row { build: "npx --no-install react-scripts build", ..row("no build script", npm_app(cra, &[])) }.check();
     let homepage = serde_json::json!({ "homepage": "https://someone.example/weather" });
-    Row {
-        warnings: &["served under /weather/"],
+    let moved = Row {
+        warnings: &["a site under /weather/, but it is served at the root: building with PUBLIC_URL=/"],
         ..row(
             "for another host",
             vec![package_with("package.json", cra, scripts, homepage), npm_lock("package-lock.json", cra)],
         )
     }
     .check();
+    assert!(moved.env.contains(&("PUBLIC_URL".to_owned(), "/".to_owned())));
     let vue: Pairs<'_> = &[("vue", "^3.2.0"), ("@vue/cli-service", "~5.0.0")];
     let files = npm_app(vue, &[("serve", "vue-cli-service serve"), ("build", "vue-cli-service build")]);
     Row { name: "Vue CLI", files: files.clone(), framework: "vue-cli", single_page: true, ..Row::default() }.check();

@@ -92,6 +92,7 @@ fn package_manager_is_honoured() {
     }
     .check();
     assert_eq!(tool(&plan), (Tool::Pnpm, Some("9.1.0")));
+    assert_eq!(plan.package_manager.unwrap().sha512.as_deref(), Some("abc"));
     let plan = Row {
         install: "yarn install --no-immutable",
         build: "yarn run build",
@@ -263,7 +264,8 @@ fn equal_dependencies_have_equal_cache_keys() {
     let lock = app(vec![npm_lock("package-lock.json", &[("react", "^19.0.1"), ("vite", "^7.0.0")])]);
     let settings = app(vec![npm_lock("package-lock.json", DEPENDENCIES), text(".npmrc", "legacy-peer-deps=true")]);
     let node = app(vec![npm_lock("package-lock.json", DEPENDENCIES), text(".nvmrc", "22")]);
-    for other in [lock, settings, node] {
+    let schema = app(vec![npm_lock("package-lock.json", DEPENDENCIES), text("prisma/schema.prisma", "model A {}")]);
+    for other in [lock, settings, node, schema] {
         assert_ne!(key(&files), key(&other));
     }
 }

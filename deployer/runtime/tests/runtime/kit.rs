@@ -233,7 +233,7 @@ impl Ledger for Recorder {
     async fn wanted_app(&self, _: &DeploymentId) -> Result<Option<Wanted>, LedgerError> {
         unreachable!("the caller looks apps up")
     }
-    async fn wanted_apps(&self) -> Result<Vec<Wanted>, LedgerError> {
+    async fn wanted_apps(&self) -> Result<Vec<DeploymentId>, LedgerError> {
         unreachable!("the caller looks apps up")
     }
     async fn start_failed(&self, _: &DeploymentId, _: Failure) -> Result<(), LedgerError> {

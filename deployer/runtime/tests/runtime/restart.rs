@@ -54,6 +54,25 @@ async fn an_app_that_crashes_is_started_again_with_the_reason_told() {
 }
 
 #[tokio::test]
+async fn an_app_whose_heap_is_full_is_told_to_have_run_out_of_memory() {
+    // As Node says it: before so many frames that the line is not among the last ones.
+    let says = "require('http').createServer(() => {
+        const frames = Array.from({ length: 40 }, (_, n) => ` ${n}: 0xb8d0a3 node::Abort() [node]`).join('\\n');
+        const error = 'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory';
+        require('fs').writeSync(2, `${error}\\n${frames}\\n`);
+        process.abort();
+    }).listen(process.env.PORT);";
+    let world = World::new(settings()).await;
+    let app = world.app(says).await;
+    let at = world.runtime.start(&app).await.unwrap();
+    get(at, "/").await;
+    let status = world.ledger.until(|status| matches!(status, RevisionStatus::Restarting { .. })).await;
+    let RevisionStatus::Restarting { reason, .. } = status else { unreachable!("waited for") };
+    let expected = "it ran out of memory: Node's heap filled its part of the";
+    assert!(reason.contains(expected), "{reason}");
+}
+
+#[tokio::test]
 async fn an_app_that_crashes_again_while_it_starts_is_tried_again() {
     let world = World::new(settings()).await;
     // Counts its starts beside its code; every second one fails.

@@ -32,8 +32,9 @@ pub(super) fn place(name: &str, windows: bool) -> Result<Option<Place>, &'static
     if name.starts_with('/') {
         return Err("is an absolute path");
     }
-    if let [letter, b':', ..] = name.as_bytes()
+    if let [letter, b':', rest @ ..] = name.as_bytes()
         && letter.is_ascii_alphabetic()
+        && (windows || matches!(rest, [] | [b'/', ..]))
     {
         return Err("begins with a drive letter");
     }
@@ -123,11 +124,13 @@ mod tests {
         let long = "x".repeat(256);
         let deep = "d/".repeat(65);
         let wide = format!("{0}/{0}/{0}/{0}/{0}/f", "x".repeat(250));
-        for name in ["../x", "a/../../x", "a/..", "/etc/passwd", "C:/x", "c:x", "a\0b", &long, &deep, &wide] {
+        for name in ["../x", "a/../../x", "a/..", "/etc/passwd", "C:/x", "a\0b", &long, &deep, &wide] {
             assert!(place(name, false).is_err(), "{name:?}");
             assert!(place(name, true).is_err(), "{name:?}");
         }
         assert!(place(r"\\host\share", true).is_err());
+        assert!(place("c:x", true).is_err());
+        assert!(place("a:b.txt", false).is_ok(), "no drive letter where there are no drives");
     }
 
     #[test]
