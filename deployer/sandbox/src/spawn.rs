@@ -34,6 +34,9 @@ pub(crate) const TMP_BYTES: u64 = 512 << 20;
 /// Processes of our own that the kernel counts with the command's: the outermost, bubblewrap's second, the first inside.
 const HELPERS: u64 = 3;
 
+/// How far commands that end stand back for services and for the platform's own answers, which people wait for.
+const NICE: i32 = 10;
+
 /// Why a command could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -118,6 +121,7 @@ impl Sandbox {
                 processes: by_user(spec.limits.processes, inner, &group),
                 file_size: spec.limits.file_size,
                 open_files: spec.limits.open_files,
+                nice: if spec.limits.wall.is_some() { NICE } else { 0 },
             },
             run_as: inner.run_as,
             cgroups: group.doors(),

@@ -55,6 +55,8 @@ pub(crate) struct Rlimits {
     pub processes: Option<u64>,
     pub file_size: u64,
     pub open_files: u64,
+    /// The nice value of setpriority(2).
+    pub nice: i32,
 }
 
 impl Plan {

@@ -24,6 +24,7 @@ pub(super) fn run() -> Result<ExitCode, Problem> {
     // Where the host keeps no memory limit for us, the platform outlives its commands at least. Not everywhere allowed.
     let _ = std::fs::write("/proc/self/oom_score_adj", ENDED_FIRST);
     limit(&plan.rlimits)?;
+    stand_back(plan.rlimits.nice)?;
     std::env::set_current_dir(&plan.cwd).doing(|| format!("enter {}", plan.cwd.display()))?;
     rustix::thread::set_no_new_privs(true).doing(|| "renounce new rights".into())?;
     restrict::restrict(&plan.landlock)?;
@@ -37,6 +38,15 @@ pub(super) fn run() -> Result<ExitCode, Problem> {
     eprintln!("sandbox: cannot run {program}: {error}");
     let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// Takes this nice value, unless the platform itself stands back further: only root may come forward again.
+fn stand_back(nice: i32) -> Result<(), Problem> {
+    let what = || "stand back for others".to_owned();
+    if rustix::process::getpriority_process(None).doing(what)? < nice {
+        rustix::process::setpriority_process(None, nice).doing(what)?;
+    }
+    Ok(())
 }
 
 fn limit(limits: &Rlimits) -> Result<(), Problem> {

@@ -33,6 +33,14 @@ async fn stdout_and_stderr_arrive_to_the_last_byte_and_apart() {
 }
 
 #[tokio::test]
+async fn a_command_that_is_to_end_stands_back_for_services() {
+    for sandbox in levels().await {
+        let done = Trial::new(sandbox).sh("nice", &[]).await;
+        assert_eq!((done.out.trim(), done.exit), ("10", Exit::Code(0)));
+    }
+}
+
+#[tokio::test]
 async fn output_can_still_be_read_after_the_end() {
     for sandbox in levels().await {
         let trial = Trial::new(sandbox);
