@@ -98,14 +98,6 @@ pub enum BusError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A stored record is not readable.
-    #[error("the log of {topic} is damaged after record {after}")]
-    Damaged {
-        /// Whose log.
-        topic: String,
-        /// Last readable record.
-        after: u64,
-    },
     /// Appending to a finished log.
     #[error("the log of {topic} is finished: nothing can be added")]
     Finished {

@@ -130,13 +130,9 @@ async fn a_redeploy_builds_the_same_source_with_the_present_settings() {
 #[tokio::test]
 async fn a_rollback_to_an_app_waits_until_it_runs_and_says_when_it_does_not() {
     let platform = Platform::start().await;
-    platform.project("api").await;
     let ledger = platform.ledger();
     let endpoint = "127.0.0.1:4001".parse().unwrap();
-    let mut apps = Vec::new();
-    for image in ["api@sha256:1", "api@sha256:2"] {
-        apps.push(platform.deploy_app("api", image, endpoint).await.id);
-    }
+    let apps = platform.two_apps("api", endpoint).await;
     let wanted = ledger.wanted_apps().await.unwrap();
     assert_eq!(wanted, [apps[1].clone()]);
     within(ledger.apps_changed()).await;

@@ -86,13 +86,9 @@ async fn versions_grow_across_restarts() {
 #[tokio::test]
 async fn an_app_that_is_not_live_runs_while_visitors_ask_for_its_own_address() {
     let platform = Platform::start().await;
-    platform.project("api").await;
     let ledger = platform.ledger();
     let endpoint = "127.0.0.1:4001".parse().unwrap();
-    let mut apps = Vec::new();
-    for image in ["api@sha256:1", "api@sha256:2"] {
-        apps.push(platform.deploy_app("api", image, endpoint).await.id);
-    }
+    let apps = platform.two_apps("api", endpoint).await;
     ledger.revision(&apps[0], RevisionStatus::Stopped).await.unwrap();
     assert!(ledger.wanted_app(&apps[0]).await.unwrap().is_none());
     let mut edge = platform.socket(FEED, FEED_TOKEN).await;

@@ -185,6 +185,13 @@ impl Platform {
         self.read(&asked.id).await
     }
 
+    /// A project with an app that was live and one that is, both at `endpoint`.
+    pub async fn two_apps(&self, project: &str, endpoint: SocketAddr) -> [DeploymentId; 2] {
+        self.project(project).await;
+        let first = self.deploy_app(project, "api@sha256:1", endpoint).await.id;
+        [first, self.deploy_app(project, "api@sha256:2", endpoint).await.id]
+    }
+
     /// Opens a WebSocket of the API.
     pub async fn socket(&self, path: &str, token: &str) -> Socket {
         let mut url = self.api.join(path).unwrap();

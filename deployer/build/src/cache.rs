@@ -118,14 +118,6 @@ impl Cache {
     }
 }
 
-/// Removes a project's cache.
-pub(crate) async fn forget(root: &Path, project: &ProjectId) {
-    let folder = root.join(project.as_str());
-    if let Err(e) = blocking(move || remove(&folder)).await {
-        tracing::warn!(error = %e, "a project's cache can't be removed");
-    }
-}
-
 /// `node_modules` folders below `start`, outermost only, and what Yarn 2 and later leaves. Links are not followed.
 fn find(source: &Path, start: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

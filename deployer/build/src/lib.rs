@@ -149,11 +149,6 @@ impl Builder {
         Cache::of(&self.cache, job.project, plan).keep(&work, self.limits.downloads).await;
     }
 
-    /// Removes the cache of a project that is no more.
-    pub async fn forget(&self, project: &ProjectId) {
-        cache::forget(&self.cache, project).await;
-    }
-
     async fn node(&self, plan: &Plan) -> Result<Option<Node>, BuildError> {
         let host = self.tools.host().node;
         let any = || NodeChoice {
