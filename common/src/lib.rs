@@ -15,8 +15,11 @@ pub mod project;
 pub mod revision;
 pub mod source;
 
+pub mod certificate;
 pub mod manifest;
+pub mod policy;
 pub mod route;
+pub mod usage;
 
 pub mod api;
 pub mod problem;

@@ -4,19 +4,82 @@
 //! order of version without gaps) and the edge answers with [`EdgeMessage`]s.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::certificate::{CertificateRef, Challenge, TicketKey};
 use crate::id::DeploymentId;
+use crate::policy::Policy;
 use crate::time::Timestamp;
+use crate::usage::Usage;
 
-/// Every route at one version.
+/// Everything an edge needs to know, at one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Grows with every change, across restarts of the control plane.
     pub version: u64,
     /// One route a host.
     pub routes: Vec<Route>,
+    /// One certificate a name.
+    #[serde(default)]
+    pub certificates: Vec<CertificateRef>,
+    /// Proofs of control that are asked for now.
+    #[serde(default)]
+    pub challenges: Vec<Challenge>,
+    /// Keys of session tickets.
+    #[serde(default)]
+    pub ticket_keys: Vec<TicketKey>,
+}
+
+/// What changes from one version to the next. What is empty or absent stays as it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Change {
+    /// Routes added or replaced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upsert: Vec<Route>,
+    /// Hosts no longer served.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    /// Certificates of names that had none or another one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateRef>,
+    /// Names that have no certificate any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates_removed: Vec<String>,
+    /// All proofs of control that are asked for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenges: Option<Vec<Challenge>>,
+    /// All keys of session tickets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket_keys: Option<Vec<TicketKey>>,
+    /// Kept answers that are not to be used any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub purges: Vec<Purge>,
+}
+
+/// Kept answers of apps that are not to be used any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {
+    /// The project whose answers they are.
+    pub project: String,
+    /// Which of them.
+    pub what: Purged,
+}
+
+/// Which of a project's kept answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purged {
+    /// All of them.
+    Everything,
+    /// Those of one host.
+    Host(String),
+    /// Those of one address: host in lower case, path and query as they are asked for, as in `a.example/b?c`.
+    Url(String),
+    /// Those whose `Cache-Tag` names this tag.
+    Tag(String),
 }
 
 /// What a host name answers.
@@ -33,6 +96,31 @@ pub struct Route {
     pub production: bool,
     /// How it is served.
     pub target: Target,
+    /// How its visitors are treated.
+    #[serde(default = "default_policy", skip_serializing_if = "is_default_policy")]
+    #[serde(serialize_with = "write_policy", deserialize_with = "read_policy")]
+    pub policy: Arc<Policy>,
+}
+
+/// The policy of all routes that have none of their own: one for all, because there are many.
+static DEFAULT_POLICY: LazyLock<Arc<Policy>> = LazyLock::new(Arc::default);
+
+/// The policy of routes that have none of their own.
+#[must_use]
+pub fn default_policy() -> Arc<Policy> {
+    Arc::clone(&DEFAULT_POLICY)
+}
+
+fn is_default_policy(policy: &Policy) -> bool {
+    policy.is_default()
+}
+
+fn write_policy<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
+    policy.serialize(serializer)
+}
+
+fn read_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Policy>, D::Error> {
+    Policy::deserialize(deserializer).map(Arc::new)
 }
 
 /// How a route is served.
@@ -77,10 +165,9 @@ pub enum FeedMessage {
     Delta {
         /// The version after it.
         version: u64,
-        /// Routes added or replaced.
-        upsert: Vec<Route>,
-        /// Hosts no longer served.
-        remove: Vec<String>,
+        /// What changes.
+        #[serde(flatten)]
+        change: Change,
     },
 }
 
@@ -97,5 +184,10 @@ pub enum EdgeMessage {
     Wanted {
         /// The deployment.
         deployment: DeploymentId,
+    },
+    /// What projects were served since the last such message.
+    Usage {
+        /// One record a project.
+        projects: Vec<Usage>,
     },
 }

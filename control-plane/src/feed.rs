@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::deployment::Kind;
 use common::id::ProjectId;
 use common::revision::RevisionStatus;
-use common::route::{Earlier, FeedMessage, Route, Snapshot, Target};
+use common::route::{Change, Earlier, FeedMessage, Route, Snapshot, Target, default_policy};
 use common::time::Timestamp;
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -102,7 +102,7 @@ impl Hub {
         let routes = table.projects.values().flat_map(|p| p.values().cloned()).collect();
         let (sender, messages) = mpsc::channel(EDGE_BACKLOG);
         // The channel is new and empty, so this fits.
-        let _ = sender.try_send(FeedMessage::Snapshot(Snapshot { version: table.version, routes }));
+        let _ = sender.try_send(FeedMessage::Snapshot(Snapshot { version: table.version, routes, ..Snapshot::default() }));
         let (applied, seen) = watch::channel(0);
         let id = self.0.next_edge.fetch_add(1, Ordering::Relaxed);
         self.edges().insert(id, Edge { messages: sender, applied: seen });
@@ -130,7 +130,7 @@ impl Hub {
         } else {
             table.projects.insert(project.clone(), new);
         }
-        let message = FeedMessage::Delta { version, upsert, remove };
+        let message = FeedMessage::Delta { version, change: Change { upsert, remove, ..Change::default() } };
         let mut waits = Vec::new();
         self.edges().retain(|id, edge| match edge.messages.try_send(message.clone()) {
             Ok(()) => {
@@ -167,7 +167,7 @@ fn routes(base_domain: &str, ready: &[DeploymentRow]) -> BTreeMap<String, Route>
         let mut add = |label: &str, production: bool, target: Target| {
             let host = format!("{label}.{base_domain}");
             let project = row.project_name.to_string();
-            routes.insert(host.clone(), Route { host, project, deployment: row.id.clone(), production, target });
+            routes.insert(host.clone(), Route { host, project, deployment: row.id.clone(), production, target, policy: default_policy() });
         };
         match row.kind {
             Some(Kind::Node) => {

@@ -177,7 +177,7 @@ async fn try_session(
                 Table::from(snapshot)
             }
             FeedMessage::Delta { .. } if !snapshot_seen => return Err(End::NoSnapshot),
-            FeedMessage::Delta { version, upsert, remove } => routes.now().next(version, upsert, &remove)?,
+            FeedMessage::Delta { version, change } => routes.now().next(version, change)?,
         };
         let version = table.version();
         routes.replace(table);

@@ -1,21 +1,19 @@
 //! The route table: immutable, replaced whole, read without a lock.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use common::route::{Route, Snapshot};
+use common::certificate::{CertificateRef, Challenge, TicketKey};
+use common::route::{Change, Route, Snapshot};
 use http::HeaderValue;
 use tokio::sync::watch;
 
 use crate::wishes::Pace;
 
 pub(crate) mod last_good;
+mod sharded;
 
-/// Parts of the table. A delta copies only the parts that it touches: with 100,000 hosts, a few hundred
-/// pointers.
-const SHARDS: usize = 256;
+use sharded::Sharded;
 
 /// A route, with what every answer needs of it.
 #[derive(Debug)]
@@ -35,16 +33,17 @@ impl From<Route> for Entry {
     }
 }
 
-type Shard = HashMap<Box<str>, Arc<Entry>>;
-
-/// Every route at one version.
+/// Everything that the control plane tells, at one version.
 #[derive(Clone)]
 pub(crate) struct Table {
     version: u64,
     /// Whether the control plane ever told the routes, in this life or an earlier one.
     known: bool,
-    hasher: RandomState,
-    shards: Vec<Arc<Shard>>,
+    routes: Sharded<Arc<Entry>>,
+    /// Certificates' ids by name.
+    certificates: Sharded<Arc<str>>,
+    challenges: Arc<[Challenge]>,
+    ticket_keys: Arc<[TicketKey]>,
 }
 
 /// A delta that does not follow the table's version.
@@ -58,7 +57,14 @@ pub(crate) struct Gap {
 impl Table {
     /// The table before anything is known.
     pub(crate) fn unknown() -> Self {
-        Self { version: 0, known: false, hasher: RandomState::new(), shards: vec![Arc::default(); SHARDS] }
+        Self {
+            version: 0,
+            known: false,
+            routes: Sharded::new(),
+            certificates: Sharded::new(),
+            challenges: Arc::default(),
+            ticket_keys: Arc::default(),
+        }
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -69,52 +75,82 @@ impl Table {
         self.known
     }
 
-    fn shard_of(&self, host: &str) -> usize {
-        // The remainder is below 256.
-        (self.hasher.hash_one(host) % SHARDS as u64) as usize
-    }
-
     /// The route of a host in lower case.
     pub(crate) fn find(&self, host: &str) -> Option<&Arc<Entry>> {
-        self.shards[self.shard_of(host)].get(host)
+        self.routes.get(host)
     }
 
-    fn upsert(&mut self, route: Route) {
-        let shard = self.shard_of(&route.host);
-        Arc::make_mut(&mut self.shards[shard]).insert(route.host.as_str().into(), Arc::new(route.into()));
+    /// Id of the certificate for a host in lower case: the host's own, or that of its wildcard.
+    pub(crate) fn certificate(&self, host: &str) -> Option<&Arc<str>> {
+        self.certificates.get(host).or_else(|| {
+            let (_, domain) = host.split_once('.')?;
+            self.certificates.get(&["*.", domain].concat())
+        })
+    }
+
+    /// Proofs of control that are asked for now.
+    pub(crate) fn challenges(&self) -> &Arc<[Challenge]> {
+        &self.challenges
+    }
+
+    /// Keys of session tickets.
+    pub(crate) fn ticket_keys(&self) -> &Arc<[TicketKey]> {
+        &self.ticket_keys
+    }
+
+    fn add(&mut self, routes: Vec<Route>, certificates: Vec<CertificateRef>) {
+        for route in routes {
+            let host = route.host.clone();
+            self.routes.insert(&host, Arc::new(route.into()));
+        }
+        for certificate in certificates {
+            self.certificates.insert(&certificate.name, certificate.id.into());
+        }
     }
 
     /// The table that follows this one.
-    pub(crate) fn next(&self, version: u64, upsert: Vec<Route>, remove: &[String]) -> Result<Self, Gap> {
+    pub(crate) fn next(&self, version: u64, change: Change) -> Result<Self, Gap> {
         if version.checked_sub(1) != Some(self.version) {
             return Err(Gap { current: self.version, version });
         }
         let mut next = Self { version, ..self.clone() };
-        for host in remove {
-            let shard = next.shard_of(host);
-            Arc::make_mut(&mut next.shards[shard]).remove(host.as_str());
+        for host in &change.remove {
+            next.routes.remove(host);
         }
-        for route in upsert {
-            next.upsert(route);
+        for name in &change.certificates_removed {
+            next.certificates.remove(name);
+        }
+        next.add(change.upsert, change.certificates);
+        if let Some(challenges) = change.challenges {
+            next.challenges = challenges.into();
+        }
+        if let Some(keys) = change.ticket_keys {
+            next.ticket_keys = keys.into();
         }
         Ok(next)
     }
 
-    /// The whole table as it is stored.
+    /// The table as it is stored: without what is only good for a moment, or kept elsewhere because it is secret.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut routes: Vec<Route> =
-            self.shards.iter().flat_map(|s| s.values()).map(|entry| entry.route.clone()).collect();
+        let mut routes: Vec<Route> = self.routes.iter().map(|(_, entry)| entry.route.clone()).collect();
         routes.sort_by(|a, b| a.host.cmp(&b.host));
-        Snapshot { version: self.version, routes }
+        let as_told = |(name, id): (&str, &Arc<str>)| CertificateRef { name: name.to_owned(), id: id.to_string() };
+        let mut certificates: Vec<CertificateRef> = self.certificates.iter().map(as_told).collect();
+        certificates.sort_by(|a, b| a.name.cmp(&b.name));
+        Snapshot { version: self.version, routes, certificates, ..Snapshot::default() }
     }
 }
 
 impl From<Snapshot> for Table {
     fn from(snapshot: Snapshot) -> Self {
-        let mut table = Self { version: snapshot.version, known: true, ..Self::unknown() };
-        for route in snapshot.routes {
-            table.upsert(route);
-        }
+        let mut table = Self {
+            version: snapshot.version,
+            known: true,
+            challenges: snapshot.challenges.into(),
+            ticket_keys: snapshot.ticket_keys.into(),
+            ..Self::unknown()
+        };
+        table.add(snapshot.routes, snapshot.certificates);
         table
     }
 }
@@ -152,7 +188,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use common::id::DeploymentId;
-    use common::route::Target;
+    use common::route::{Target, default_policy};
+
+    fn snapshot(version: u64, routes: Vec<Route>) -> Snapshot {
+        Snapshot { version, routes, ..Snapshot::default() }
+    }
 
     fn route(host: &str) -> Route {
         Route {
@@ -161,18 +201,21 @@ mod tests {
             deployment: DeploymentId::new(),
             production: true,
             target: Target::Static { earlier: Vec::new() },
+            policy: default_policy(),
         }
     }
 
     #[test]
     fn a_snapshot_and_its_deltas_make_the_table() {
         let hosts: Vec<String> = (0..1000).map(|i| format!("site-{i}.localhost")).collect();
-        let snapshot = Snapshot { version: 7, routes: hosts.iter().map(|h| route(h)).collect() };
-        let table = Table::from(snapshot);
+        let table = Table::from(snapshot(7, hosts.iter().map(|h| route(h)).collect()));
         let changed = route("site-1.localhost");
-        let next = table
-            .next(8, vec![changed.clone(), route("new.localhost")], &["site-2.localhost".into(), "never".into()])
-            .unwrap();
+        let change = Change {
+            upsert: vec![changed.clone(), route("new.localhost")],
+            remove: vec!["site-2.localhost".into(), "never".into()],
+            ..Change::default()
+        };
+        let next = table.next(8, change).unwrap();
         assert_eq!(next.find("site-1.localhost").unwrap().route, changed);
         assert!(next.find("new.localhost").is_some() && next.find("site-2.localhost").is_none());
         assert!(hosts.iter().all(|h| table.find(h).is_some()), "the old table is as it was");
@@ -183,16 +226,47 @@ mod tests {
 
     #[test]
     fn a_host_that_is_removed_and_added_at_once_is_added() {
-        let table = Table::from(Snapshot { version: 1, routes: vec![route("a.localhost")] });
-        let next = table.next(2, vec![route("a.localhost")], &["a.localhost".into()]).unwrap();
+        let table = Table::from(snapshot(1, vec![route("a.localhost")]));
+        let change = Change {
+            upsert: vec![route("a.localhost")],
+            remove: vec!["a.localhost".into()],
+            ..Change::default()
+        };
+        let next = table.next(2, change).unwrap();
         assert!(next.find("a.localhost").is_some());
     }
 
     #[test]
     fn a_delta_out_of_order_is_refused() {
-        let table = Table::from(Snapshot { version: 7, routes: Vec::new() });
+        let table = Table::from(snapshot(7, Vec::new()));
         for version in [0, 6, 7, 9] {
-            assert_eq!(table.next(version, Vec::new(), &[]).err(), Some(Gap { current: 7, version }));
+            assert_eq!(table.next(version, Change::default()).err(), Some(Gap { current: 7, version }));
         }
+    }
+    #[test]
+    fn a_hosts_own_certificate_comes_before_its_wildcards() {
+        let named = |name: &str, id: &str| CertificateRef { name: name.to_owned(), id: id.to_owned() };
+        let certificates = vec![named("*.example.com", "wild"), named("shop.example.com", "shop")];
+        let table = Table::from(Snapshot { version: 1, certificates, ..Snapshot::default() });
+        let id = |table: &Table, host: &str| table.certificate(host).map(|id| id.to_string());
+        for (host, expected) in [
+            ("shop.example.com", Some("shop")),
+            ("blog.example.com", Some("wild")),
+            ("a.blog.example.com", None),
+            ("example.com", None),
+            ("com", None),
+            ("", None),
+        ] {
+            assert_eq!(id(&table, host).as_deref(), expected, "{host}");
+        }
+        let change = Change {
+            certificates: vec![named("shop.example.com", "renewed")],
+            certificates_removed: vec!["*.example.com".into()],
+            ..Change::default()
+        };
+        let next = table.next(2, change).unwrap();
+        assert_eq!(id(&next, "shop.example.com").as_deref(), Some("renewed"));
+        assert_eq!(id(&next, "blog.example.com"), None);
+        assert_eq!(Table::from(next.snapshot()).snapshot(), next.snapshot());
     }
 }

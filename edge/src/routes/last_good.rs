@@ -125,8 +125,9 @@ mod tests {
             deployment: DeploymentId::new(),
             production: true,
             target: Target::App { upstreams: vec!["127.0.0.1:1".parse().unwrap()], unavailable: None, wakes: false },
+            policy: common::route::default_policy(),
         };
-        Table::from(Snapshot { version, routes: vec![route] })
+        Table::from(Snapshot { version, routes: vec![route], ..Snapshot::default() })
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::id::DeploymentId;
-use common::route::{FeedMessage, Snapshot, Target};
+use common::route::{Change, FeedMessage, Snapshot, Target};
 
 use crate::testkit::{ControlPlane, World, field, file, route, soon, start_edge};
 
@@ -63,7 +63,7 @@ async fn a_gap_makes_the_edge_ask_for_everything_again() {
     let world = World::start().await;
     let id = world.publish(vec![file("/index.html", "x")], false).await;
     let upsert = vec![route("wrong", &id, static_target())];
-    world.control_plane.say(FeedMessage::Delta { version: 300, upsert, remove: Vec::new() });
+    world.control_plane.say(FeedMessage::Delta { version: 300, change: Change { upsert, ..Change::default() } });
     soon(world.control_plane.connections(2)).await;
     world.tell(vec![route("right", &id, static_target())]).await;
     assert_eq!(world.get("right", "/").send().await.unwrap().status(), 200);
@@ -76,7 +76,7 @@ async fn a_control_plane_that_comes_back_is_followed_again() {
     let world = World::start().await;
     let id = world.site("a", vec![file("/index.html", "x")], false).await;
     world.control_plane.stop();
-    let routes = Snapshot { version: 500, routes: vec![route("b", &id, static_target())] };
+    let routes = Snapshot { version: 500, routes: vec![route("b", &id, static_target())], ..Snapshot::default() };
     // The old server lets go of its port in its own time.
     let back = soon(async {
         loop {

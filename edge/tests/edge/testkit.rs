@@ -14,7 +14,7 @@ use axum::routing::get;
 use common::blob::{self, ObjectStore};
 use common::id::DeploymentId;
 use common::manifest::{self, Encoding, File, Manifest, Variant};
-use common::route::{EdgeMessage, FeedMessage, Route, Snapshot, Target};
+use common::route::{Change, EdgeMessage, FeedMessage, Route, Snapshot, Target, default_policy};
 use common::secret::Secret;
 use edge::{Config, Edge};
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     pub async fn start() -> Self {
-        Self::start_at("127.0.0.1:0".parse().unwrap(), Snapshot { version: 100, routes: Vec::new() }).await
+        Self::start_at("127.0.0.1:0".parse().unwrap(), Snapshot { version: 100, ..Snapshot::default() }).await
     }
 
     pub async fn start_at(addr: SocketAddr, routes: Snapshot) -> Self {
@@ -87,7 +87,7 @@ impl ControlPlane {
         table.version += 1;
         let version = table.version;
         // Nobody may be connected.
-        let _ = self.messages.send(FeedMessage::Delta { version, upsert, remove });
+        let _ = self.messages.send(FeedMessage::Delta { version, change: Change { upsert, remove, ..Change::default() } });
         version
     }
 
@@ -136,6 +136,7 @@ async fn tell(this: ControlPlane, mut socket: WebSocket) {
                     match serde_json::from_str(&text).unwrap() {
                         EdgeMessage::Applied { version } => this.applied.send_modify(|all| all.push(version)),
                         EdgeMessage::Wanted { deployment } => this.wanted.send_modify(|all| all.push(deployment)),
+                        EdgeMessage::Usage { .. } => {}
                     }
                 }
                 Some(Ok(_)) => {}
@@ -301,6 +302,7 @@ pub fn route(host: &str, deployment: &DeploymentId, target: Target) -> Route {
         deployment: deployment.clone(),
         production: true,
         target,
+        policy: default_policy(),
     }
 }
 

@@ -1,0 +1,1 @@
+//! Which instance of an app is asked: load, health, ejection, retries.

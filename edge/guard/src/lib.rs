@@ -1,0 +1,1 @@
+//! Who is served and how much: addresses, rules, rates, overload.

@@ -1,0 +1,1 @@
+//! What was served: access log, metrics, usage, traces.

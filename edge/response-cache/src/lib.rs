@@ -1,0 +1,1 @@
+//! A shared cache for answers of apps (RFC 9111).

@@ -1,0 +1,1 @@
+//! TLS for visitors: certificates by name, session tickets, handshakes.
