@@ -44,7 +44,7 @@ pub struct Up {
     /// Where visitors reach sites; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", value_parser = address)]
     http: Option<SocketAddr>,
-    /// Reserved for TLS: nothing listens there yet [default: 127.0.0.1:8443]
+    /// Where visitors reach sites over TLS; port 0 takes a free one [default: 127.0.0.1:8443]
     #[arg(long, value_name = "ADDR", value_parser = address)]
     https: Option<SocketAddr>,
     /// Where the API and the dashboard are [default: 127.0.0.1:8081]

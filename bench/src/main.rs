@@ -1,136 +1,98 @@
-//! Measures what a developer and a visitor wait for, on the real binary: seconds from `deploy` to the first
-//! answer, from a rollback to the new answer, requests lost during flips under load, memory at rest.
+//! Benchmarks: the edge against its peers side by side, the edge's own limits and faults, and deploying.
 //!
-//! Usage: `cargo run --release -p bench -- --binary target/release/astrocloud`. Everything runs on loopback
-//! in a temporary folder and ends by itself.
+//! In: the edge as it is built into this binary, peers and load generators that are installed on this machine.
+//! Out: reports. It measures and must never change what it measures; README.md says how to read the results.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
-use anyhow::{Context as _, ensure};
-use clap::Parser;
+mod compare;
+mod deploys;
+mod faults;
+mod run;
+mod scale;
 
-mod platform;
-mod site;
+mod peers;
+mod scenario;
 
-use platform::Platform;
+mod change;
+mod checks;
+mod handshake;
+mod idle;
+mod load;
 
-/// Visitors during the flips.
-const VISITORS: usize = 8;
-/// Flips under load.
-const FLIPS: u32 = 100;
-/// How long the platform rests before its memory is read.
-const REST: Duration = Duration::from_secs(3);
+mod report;
+mod stats;
 
-/// Measures a platform on this machine.
+mod edge;
+mod feed;
+mod fixture;
+mod machine;
+mod probe;
+mod process;
+mod rig;
+mod runtime;
+
+/// Threads of the measurements themselves: their feed must not wait for their clients.
+const CLIENT_THREADS: usize = 2;
+
+/// The same allocator as the product's binary, because the edge runs out of this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures AstroCloud on this machine.
 #[derive(Parser)]
-struct Args {
-    /// The binary to measure.
-    #[arg(long, default_value = "target/release/astrocloud")]
-    binary: PathBuf,
-    /// Runs of each measurement.
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
-    runs: u32,
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    ensure!(args.binary.is_file(), "there is no binary at {}: build it with `make build`", args.binary.display());
-    let platform = Platform::start(&args.binary).await?;
-    tokio::time::sleep(REST).await;
-    println!("idle platform                      {:.1} MB resident", platform.resident_mb()?);
-    let work = tempfile::tempdir()?;
-    let folder = work.path().join("site");
-    let (mut fresh, mut same) = (Vec::new(), Vec::new());
-    for run in 0..args.runs {
-        site::write(&folder, &format!("run {run}"))?;
-        let project = format!("bench-{run}");
-        fresh.push(deploy(&platform, &folder, &project).await?);
-        same.push(deploy(&platform, &folder, &project).await?);
-    }
-    report("deploy of 100 new files to first 200", &mut fresh, "ms");
-    report("deploy of the same files again", &mut same, "ms");
-    let mut flips = rollbacks(&platform, &folder, args.runs).await?;
-    report("rollback to new answer", &mut flips, "ms");
-    let (answered, failed) = flips_under_load(&platform).await?;
-    println!("{FLIPS} flips under load               {answered} requests answered, {failed} failed");
-    println!("after all that                     {:.1} MB resident", platform.resident_mb()?);
-    platform.stop().await
+#[derive(Subcommand)]
+enum Command {
+    /// The edge against nginx, HAProxy, h2o, Varnish and Caddy, side by side; writes a report.
+    Run(run::Args),
+    /// What changed between two reports, beyond the spread.
+    Compare(compare::Args),
+    /// 100,000 hosts, changes under load, idle connections, and a start after `kill -9`.
+    Scale(scale::Args),
+    /// What visitors get when the control plane and the object store fail.
+    Faults(faults::Args),
+    /// Seconds from `deploy` to the first answer, flips under load, memory at rest.
+    Deploys(deploys::Args),
+    /// An edge without a platform, for these benchmarks and for conformance scripts (README.md).
+    #[command(hide = true)]
+    Edge(edge::Args),
+    /// A loop that answers fixed bytes: the limit to compare with, and the app behind proxies.
+    #[command(hide = true)]
+    Floor(peers::floor::Args),
+    /// A WebSocket server that sends back what it gets: the app behind proxies.
+    #[command(hide = true)]
+    Echo(load::websocket::EchoArgs),
 }
 
-/// Milliseconds from the start of the command to the first good answer.
-async fn deploy(platform: &Platform, folder: &Path, project: &str) -> anyhow::Result<f64> {
-    let begun = Instant::now();
-    platform.deploy(folder, project).await?;
-    let status = platform.get(project).await?.status();
-    ensure!(status.is_success(), "{project} answered {status}");
-    Ok(begun.elapsed().as_secs_f64() * 1e3)
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run(args) => measure(run::run(args)),
+        Command::Compare(args) => compare::run(&args),
+        Command::Scale(args) => measure(scale::run(args)),
+        Command::Faults(args) => measure(faults::run(args)),
+        Command::Deploys(args) => measure(deploys::run(args)),
+        Command::Edge(args) => runtime::of_threads(args.threads)?.block_on(edge::run(args)),
+        Command::Floor(args) => runtime::of_threads(1)?.block_on(peers::floor::run(args)),
+        Command::Echo(args) => runtime::of_threads(1)?.block_on(load::websocket::echo(args)),
+    }
 }
 
-/// Milliseconds from sending a rollback to the first answer of the other deployment.
-async fn rollbacks(platform: &Platform, folder: &Path, runs: u32) -> anyhow::Result<Vec<f64>> {
-    site::write(folder, "one")?;
-    let one = platform.deploy(folder, "flip").await?;
-    site::write(folder, "two")?;
-    let two = platform.deploy(folder, "flip").await?;
-    let mut times = Vec::new();
-    for run in 0..runs {
-        let (to, word) = if run % 2 == 0 { (&one, "one") } else { (&two, "two") };
-        let begun = Instant::now();
-        let seen = async {
-            loop {
-                let text = platform.get("flip").await?.text().await?;
-                if text.contains(word) {
-                    return anyhow::Ok(begun.elapsed().as_secs_f64() * 1e3);
-                }
-            }
-        };
-        let (flipped, seen) = tokio::join!(platform.rollback("flip", to), seen);
-        flipped?;
-        times.push(seen?);
-    }
-    Ok(times)
-}
-
-/// Flips between two deployments while visitors come; counts answers, good and bad.
-async fn flips_under_load(platform: &Platform) -> anyhow::Result<(u64, u64)> {
-    let ids = platform.deployments("flip").await?;
-    let (newest, older) = (ids.first().context("no deployment")?, ids.get(1).context("one deployment")?);
-    let done = Arc::new(AtomicBool::new(false));
-    let (answered, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let visitors: Vec<_> = (0..VISITORS)
-        .map(|_| {
-            let (site, done, answered, failed) =
-                (platform.site("flip"), done.clone(), answered.clone(), failed.clone());
-            tokio::spawn(async move {
-                while !done.load(Ordering::Relaxed) {
-                    let good = match site.get().await {
-                        Ok(response) if response.status().is_success() => {
-                            response.text().await.is_ok_and(|text| text.contains("one") || text.contains("two"))
-                        }
-                        _ => false,
-                    };
-                    if good { &answered } else { &failed }.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        })
-        .collect();
-    for flip in 0..FLIPS {
-        platform.rollback("flip", if flip % 2 == 0 { older } else { newest }).await?;
-    }
-    done.store(true, Ordering::Relaxed);
-    for visitor in visitors {
-        visitor.await?;
-    }
-    Ok((answered.load(Ordering::Relaxed), failed.load(Ordering::Relaxed)))
-}
-
-fn report(what: &str, values: &mut [f64], unit: &str) {
-    values.sort_by(f64::total_cmp);
-    if let (Some(least), Some(middle), Some(most)) = (values.first(), values.get(values.len() / 2), values.last()) {
-        println!("{what:<36} median {middle:.1} {unit}, {least:.1} to {most:.1}, {} runs", values.len());
-    }
+/// Runs a measurement. When it is interrupted, what it started is ended, because dropping a server ends it.
+fn measure(measurement: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    runtime::of_threads(CLIENT_THREADS)?.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            done = Box::pin(measurement) => done,
+            _ = terminated.recv() => anyhow::bail!("terminated"),
+            _ = interrupted.recv() => anyhow::bail!("interrupted"),
+        }
+    })
 }

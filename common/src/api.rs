@@ -8,11 +8,16 @@ use crate::bus::Record;
 use crate::deployment::{Failure, Kind};
 use crate::id::{DeploymentId, ProjectId, UploadId};
 use crate::name::ProjectName;
+use crate::policy::{
+    Access, AppPolicy, CachePolicy, Compression, Credential, HttpsPolicy, Limits, Policy, ProtectedHosts, Protection,
+    Rule, TrailingSlash,
+};
 use crate::project::Settings;
 use crate::revision::RevisionStatus;
 use crate::secret::Secret;
 use crate::source::Source;
 use crate::time::Timestamp;
+use crate::usage::Usage;
 
 /// Most rows of one page.
 pub const MAX_PAGE: u32 = 100;
@@ -255,4 +260,137 @@ pub struct System {
     pub isolation: String,
     /// Largest source archive accepted, bytes.
     pub max_upload_bytes: u64,
+}
+
+/// How the edge treats a project's visitors, as people set and read it: a [`Policy`] with logins in place of hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct EdgePolicy {
+    /// Whether visitors are led to HTTPS.
+    pub https: HttpsPolicy,
+    /// Static sites: one address per page.
+    pub trailing_slash: TrailingSlash,
+    /// Who may see what.
+    pub protection: Vec<ProtectedPath>,
+    /// How apps are asked.
+    pub app: AppPolicy,
+    /// Whether answers of apps are kept.
+    pub cache: CachePolicy,
+    /// Whether text that an app sends uncompressed is compressed on its way.
+    pub compression: Compression,
+    /// How much is served at once.
+    pub limits: Limits,
+    /// Who is served at all.
+    pub access: Access,
+    /// Rules, in order; the first that ends a request ends it.
+    pub rules: Vec<Rule>,
+}
+
+/// A path below which visitors must log in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProtectedPath {
+    /// Path prefix, in whole segments; `/` is everything.
+    pub path: String,
+    /// Which of the project's addresses it covers.
+    #[serde(default)]
+    pub on: ProtectedHosts,
+    /// Who may pass.
+    pub users: Vec<PathUser>,
+}
+
+/// Who may pass a protected path. A user without `password` and `hash` keeps the password that this user has for the
+/// same path already.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PathUser {
+    /// User name, without a colon.
+    pub user: String,
+    /// The password to set; only its hash is kept, and it is never told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, write_only)]
+    pub password: Option<Secret>,
+    /// The password's hash to set, a PHC string of Argon2id, in place of the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, write_only)]
+    pub hash: Option<Secret>,
+    /// Whether the user has a password; told, and not looked at when it is given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub password_set: bool,
+}
+
+impl From<Credential> for PathUser {
+    fn from(credential: Credential) -> Self {
+        Self { user: credential.user, password_set: true, ..Self::default() }
+    }
+}
+
+impl From<Protection> for ProtectedPath {
+    fn from(protection: Protection) -> Self {
+        let users = protection.users.into_iter().map(PathUser::from).collect();
+        Self { path: protection.path, on: protection.on, users }
+    }
+}
+
+impl From<Policy> for EdgePolicy {
+    fn from(policy: Policy) -> Self {
+        Self {
+            https: policy.https,
+            trailing_slash: policy.trailing_slash,
+            protection: policy.protection.into_iter().map(ProtectedPath::from).collect(),
+            app: policy.app,
+            cache: policy.cache,
+            compression: policy.compression,
+            limits: policy.limits,
+            access: policy.access,
+            rules: policy.rules,
+        }
+    }
+}
+
+/// Kept answers that edges are to forget: exactly one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PurgeRequest {
+    /// All of the project's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub everything: bool,
+    /// Those of one of the project's hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// That of one address, with its query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub url: Option<Url>,
+    /// Those whose `Cache-Tag` names this tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// What a purge came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PurgeResult {
+    /// Edges that have forgotten the answers.
+    pub edges: usize,
+    /// Edges that did not say so in time; they will when they can.
+    pub late: usize,
+}
+
+/// What a project was served.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UsageReport {
+    /// The project.
+    pub project: ProjectName,
+    /// Upper bounds of the latency histogram's buckets in milliseconds; the last bucket has what is slower.
+    pub latency_bounds_ms: Vec<u32>,
+    /// Hours in which there was something, in order.
+    pub hours: Vec<UsageHour>,
+}
+
+/// What a project was served in one hour.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UsageHour {
+    /// When the hour begins.
+    pub hour: Timestamp,
+    /// Counts.
+    #[serde(flatten)]
+    pub usage: Usage,
 }

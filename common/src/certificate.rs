@@ -54,7 +54,7 @@ pub enum Challenge {
         /// The certificate to show, PEM.
         certificate_pem: String,
         /// Its private key, PKCS #8 in PEM.
-            key_pem: Secret,
+        key_pem: Secret,
     },
 }
 

@@ -19,6 +19,7 @@ pub mod certificate;
 pub mod manifest;
 pub mod policy;
 pub mod route;
+pub mod site_rules;
 pub mod usage;
 
 pub mod api;
@@ -27,6 +28,7 @@ pub mod problem;
 pub mod blob;
 pub mod bus;
 pub mod ledger;
+pub mod password;
 pub mod queue;
 pub mod registry;
 pub mod runtime;

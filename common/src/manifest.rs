@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::DeploymentId;
+use crate::site_rules::{HeaderRule, Login, Redirect};
 
 /// Version of the manifest's form.
 pub const VERSION: u32 = 1;
@@ -22,6 +23,30 @@ pub struct Manifest {
     pub files: BTreeMap<String, File>,
     /// Whether unknown paths that a person navigates to get `/index.html` (client-side routing).
     pub single_page: bool,
+    /// Redirects and rewrites, in order: of those that fit, the first counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<Redirect>,
+    /// Changes to the fields of answers, in order: all that fit count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderRule>,
+    /// Who may see what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logins: Vec<Login>,
+}
+
+impl Manifest {
+    /// A manifest of these files, without any rule.
+    #[must_use]
+    pub const fn of(files: BTreeMap<String, File>) -> Self {
+        Self {
+            version: VERSION,
+            files,
+            single_page: false,
+            redirects: Vec::new(),
+            headers: Vec::new(),
+            logins: Vec::new(),
+        }
+    }
 }
 
 /// One file of a deployment.

@@ -170,8 +170,11 @@ pub struct CachePolicy {
     /// Answers are kept as their `CDN-Cache-Control` and `Cache-Control` allow.
     pub enabled: bool,
     /// Also answers to requests with `Authorization`, and those with `Set-Cookie`, when their cache control says
-    /// explicitly `public` or `s-maxage`. Never without this.
+    /// explicitly `public` or `s-maxage` (with `Authorization` also `must-revalidate`). Never without this.
     pub explicit_private: bool,
+    /// Also answers with `Set-Cookie` that say no more than for how long they are fresh, as RFC 9111 section 7.3
+    /// has it: for apps whose cookies are the same for every visitor.
+    pub set_cookie: bool,
 }
 
 /// Whether text that an app sends uncompressed is compressed on its way.
@@ -351,10 +354,7 @@ mod tests {
 
     #[test]
     fn a_denied_address_is_not_served_even_when_it_is_allowed() {
-        let access = Access {
-            allow: vec!["10.0.0.0/8".parse().unwrap()],
-            deny: vec!["10.1.0.0/16".parse().unwrap()],
-        };
+        let access = Access { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec!["10.1.0.0/16".parse().unwrap()] };
         for (address, served) in
             [("10.2.3.4", true), ("10.1.3.4", false), ("11.0.0.1", false), ("::ffff:10.2.3.4", true), ("::1", false)]
         {

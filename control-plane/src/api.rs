@@ -13,24 +13,31 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth;
+use crate::certificates::Certificates;
 use crate::feed::Hub;
 use crate::lifecycle::Lifecycle;
+use crate::policies::Policies;
 use crate::store::Store;
 use crate::uploads::Signer;
+use crate::usage::Counts;
 use crate::{Config, Ports};
 use document::Document;
 
+mod certificates;
 mod deployments;
 mod document;
 mod env;
 pub(crate) mod error;
 pub(crate) mod login_links;
 mod logs;
+mod policy;
 mod projects;
+mod purge;
 mod route_feed;
 mod start_page;
 mod system;
 mod uploads;
+mod usage;
 
 /// Largest JSON body, bytes: settings and variables are far smaller.
 const MAX_BODY: usize = 256 << 10;
@@ -39,29 +46,24 @@ const MAX_BODY: usize = 256 << 10;
 #[derive(Clone)]
 pub struct State(Arc<Inner>);
 
-struct Inner {
-    store: Store,
-    lifecycle: Lifecycle,
-    hub: Hub,
-    config: Config,
-    ports: Ports,
-    api_url: Url,
-    signer: Signer,
-    stop: CancellationToken,
+/// What they need.
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) hub: Hub,
+    pub(crate) policies: Policies,
+    pub(crate) certificates: Certificates,
+    pub(crate) counts: Counts,
+    pub(crate) config: Config,
+    pub(crate) ports: Ports,
+    pub(crate) api_url: Url,
+    pub(crate) signer: Signer,
+    pub(crate) stop: CancellationToken,
 }
 
 impl State {
-    pub(crate) fn new(
-        store: Store,
-        lifecycle: Lifecycle,
-        hub: Hub,
-        config: Config,
-        ports: Ports,
-        api_url: Url,
-        stop: &CancellationToken,
-    ) -> Self {
-        let signer = Signer::new(&config.master_key);
-        Self(Arc::new(Inner { store, lifecycle, hub, config, ports, api_url, signer, stop: stop.clone() }))
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -79,6 +81,9 @@ fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
             .routes(routes!(projects::list, projects::create))
             .routes(routes!(projects::read, projects::update, projects::remove))
             .routes(routes!(projects::rollback))
+            .routes(routes!(policy::read, policy::replace, policy::change))
+            .routes(routes!(purge::create))
+            .routes(routes!(usage::read))
             .routes(routes!(deployments::list, deployments::create))
             .routes(routes!(deployments::read))
             .routes(routes!(deployments::cancel))
@@ -108,6 +113,8 @@ pub(crate) fn router(state: State) -> Router {
         .route("/api/v1/health", get(system::health))
         .route("/api/v1/openapi.json", get(move || async move { axum::Json((*document).clone()) }))
         .route("/internal/v1/routes", get(route_feed::follow))
+        .route("/internal/v1/certificates/{id}", get(certificates::read))
+        .route("/ca.pem", get(certificates::authority))
         .route("/login", get(auth::login))
         .route("/logout", post(auth::logout))
         .merge(start_page::router())

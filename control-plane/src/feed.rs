@@ -1,46 +1,43 @@
-//! The route feed: the table of all routes, and the edges that follow it.
+//! The route feed: the table of everything that edges are told, and the edges that follow it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::deployment::Kind;
+use common::certificate::{Challenge, TicketKey};
 use common::id::ProjectId;
-use common::revision::RevisionStatus;
-use common::route::{Change, Earlier, FeedMessage, Route, Snapshot, Target, default_policy};
+use common::route::{Change, FeedMessage, Purge};
 use common::time::Timestamp;
 use tokio::sync::{Mutex, mpsc, watch};
 
+use crate::certificates::Certificates;
+use crate::policies::Policies;
 use crate::store::deployments::DeploymentRow;
 use crate::store::{Store, StoreError};
 
-/// How long an earlier deployment's fingerprinted files stay reachable under the project's address: a
-/// visitor with the old page open still gets its chunks.
-const EARLIER_ASSETS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Most earlier deployments a route names; more than one flip an hour for a day.
-const MAX_EARLIER: usize = 32;
+mod routes;
+mod table;
+
+use table::Table;
+
 /// Messages that wait for a slow edge; one that lags further is cut off and starts with a snapshot.
 const EDGE_BACKLOG: usize = 256;
-/// How long a flip waits for an edge to say that it applied it. A slower edge is told in the log.
+/// How long a change waits for an edge to say that it applied it. A slower edge is told in the log.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Publishes routes to the connected edges.
+/// Publishes routes, certificates, challenges and keys to the connected edges.
 #[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
 struct Inner {
     store: Store,
     base_domain: String,
+    policies: Policies,
+    certificates: Certificates,
     table: Mutex<Table>,
     edges: std::sync::Mutex<HashMap<u64, Edge>>,
     next_edge: AtomicU64,
-}
-
-struct Table {
-    version: u64,
-    /// Routes by project, then host.
-    projects: HashMap<ProjectId, BTreeMap<String, Route>>,
 }
 
 struct Edge {
@@ -74,22 +71,67 @@ impl Drop for Connection {
     }
 }
 
+/// How a change arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Edges that applied it.
+    pub edges: usize,
+    /// Edges that did not in time, or lagged too far behind to be told: they get it with a later snapshot.
+    pub late: usize,
+}
+
+/// A change that edges were told.
+#[derive(Default)]
+struct Told {
+    version: u64,
+    waits: Vec<(u64, watch::Receiver<u64>)>,
+    /// Edges that lagged too far behind to be told.
+    lost: usize,
+}
+
+impl Told {
+    /// Waits until every edge that was told has applied it.
+    async fn arrived(self) -> Arrived {
+        let version = self.version;
+        let all = futures::future::join_all(self.waits.into_iter().map(|(id, mut applied)| async move {
+            let applied = tokio::time::timeout(APPLY_TIMEOUT, applied.wait_for(|v| *v >= version)).await;
+            if applied.is_err() {
+                tracing::warn!(edge = id, version, "an edge did not apply a change in time");
+            }
+            matches!(applied, Ok(Ok(_)))
+        }));
+        let all = all.await;
+        let edges = all.iter().filter(|applied| **applied).count();
+        Arrived { edges, late: self.lost + all.len() - edges }
+    }
+}
+
 impl Hub {
     /// The table as the database has it.
-    pub async fn load(store: Store, base_domain: String) -> Result<Self, StoreError> {
-        let version = store.next_route_version().await?;
+    pub async fn load(
+        store: Store,
+        base_domain: String,
+        policies: Policies,
+        certificates: Certificates,
+        ticket_keys: Vec<TicketKey>,
+    ) -> Result<Self, StoreError> {
+        let mut table = Table::default();
+        table.version = store.next_route_version().await?;
+        table.ticket_keys = ticket_keys;
         let mut by_project: HashMap<ProjectId, Vec<DeploymentRow>> = HashMap::new();
         for row in store.ready_deployments(None).await? {
             by_project.entry(row.project.clone()).or_default().push(row);
         }
-        let projects = by_project.into_iter().map(|(id, rows)| (id, routes(&base_domain, &rows))).collect();
-        Ok(Self(Arc::new(Inner {
-            store,
-            base_domain,
-            table: Mutex::new(Table { version, projects }),
-            edges: std::sync::Mutex::default(),
-            next_edge: AtomicU64::new(1),
-        })))
+        let mut said = store.policies().await?;
+        let now = Timestamp::now();
+        for (id, rows) in by_project {
+            let policy = policies.effective(said.remove(&id).as_deref())?;
+            // Nobody is told: whoever connects gets the snapshot.
+            table.replace(&id, routes::routes(&base_domain, &rows, &policy), |host| certificates.id(host, now));
+        }
+        let table = Mutex::new(table);
+        let (edges, next_edge) = (std::sync::Mutex::default(), AtomicU64::new(1));
+        Ok(Self(Arc::new(Inner { store, base_domain, policies, certificates, table, edges, next_edge })))
     }
 
     fn edges(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Edge>> {
@@ -99,114 +141,121 @@ impl Hub {
     /// Connects an edge; the first message is the snapshot.
     pub async fn connect(&self) -> Connection {
         let table = self.0.table.lock().await;
-        let routes = table.projects.values().flat_map(|p| p.values().cloned()).collect();
         let (sender, messages) = mpsc::channel(EDGE_BACKLOG);
         // The channel is new and empty, so this fits.
-        let _ = sender.try_send(FeedMessage::Snapshot(Snapshot { version: table.version, routes, ..Snapshot::default() }));
+        let _ = sender.try_send(FeedMessage::Snapshot(table.snapshot()));
         let (applied, seen) = watch::channel(0);
         let id = self.0.next_edge.fetch_add(1, Ordering::Relaxed);
         self.edges().insert(id, Edge { messages: sender, applied: seen });
         Connection { hub: self.clone(), id, messages, applied }
     }
 
-    /// Reads a project's routes anew, tells the edges what changed, and returns when every connected
-    /// edge has applied it.
-    pub async fn refresh(&self, project: &ProjectId) -> Result<(), StoreError> {
-        let mut table = self.0.table.lock().await;
-        let new = routes(&self.0.base_domain, &self.0.store.ready_deployments(Some(project)).await?);
-        let old = table.projects.get(project);
-        let is_old = |route: &&Route| old.and_then(|o| o.get(&route.host)) == Some(route);
-        let upsert: Vec<Route> = new.values().filter(|r| !is_old(r)).cloned().collect();
-        let gone = old.into_iter().flat_map(BTreeMap::keys).filter(|host| !new.contains_key(*host));
-        let remove: Vec<String> = gone.cloned().collect();
-        if upsert.is_empty() && remove.is_empty() {
-            return Ok(());
+    /// Changes the table and tells the edges what changed; nothing when nothing changed.
+    async fn tell(&self, table: &mut Table, change: impl FnOnce(&mut Table) -> Change) -> Result<Told, StoreError> {
+        // Taken before the table changes: when the database fails, edges and table still agree. Versions follow one
+        // another without gaps, or an edge asks for a new snapshot, so one that is not used is kept for the next change.
+        let version = match table.spare_version.take() {
+            Some(spare) => spare,
+            None => self.0.store.next_route_version().await?,
+        };
+        let change = change(table);
+        let mut told = Told { version, ..Told::default() };
+        if change == Change::default() {
+            table.spare_version = Some(version);
+            return Ok(told);
         }
-        let version = self.0.store.next_route_version().await?;
-        // Versions follow one another without gaps, or an edge asks for a new snapshot.
         table.version = version;
-        if new.is_empty() {
-            table.projects.remove(project);
-        } else {
-            table.projects.insert(project.clone(), new);
-        }
-        let message = FeedMessage::Delta { version, change: Change { upsert, remove, ..Change::default() } };
-        let mut waits = Vec::new();
+        let message = FeedMessage::Delta { version, change };
         self.edges().retain(|id, edge| match edge.messages.try_send(message.clone()) {
             Ok(()) => {
-                waits.push((*id, edge.applied.clone()));
+                told.waits.push((*id, edge.applied.clone()));
                 true
             }
             Err(_) => {
                 tracing::warn!(edge = id, version, "an edge lags too far behind and is disconnected");
+                told.lost += 1;
                 false
             }
         });
+        Ok(told)
+    }
+
+    /// Changes the table, tells the edges what changed, and returns when every connected edge has applied it.
+    async fn publish(&self, change: impl FnOnce(&mut Table) -> Change) -> Result<Arrived, StoreError> {
+        let told = self.tell(&mut *self.0.table.lock().await, change).await?;
+        Ok(told.arrived().await)
+    }
+
+    /// Reads a project's routes anew, tells the edges what changed, and returns when every connected
+    /// edge has applied it.
+    pub async fn refresh(&self, project: &ProjectId) -> Result<(), StoreError> {
+        let inner = &self.0;
+        // Locked before the rows are read, so that older rows never replace newer ones.
+        let mut table = inner.table.lock().await;
+        let ready = inner.store.ready_deployments(Some(project)).await?;
+        let policy = inner.policies.effective(inner.store.policy(project).await?.as_deref())?;
+        let new = routes::routes(&inner.base_domain, &ready, &policy);
+        let now = Timestamp::now();
+        let told = self.tell(&mut table, |table| table.replace(project, new, |host| inner.certificates.id(host, now)));
+        let told = told.await?;
         drop(table);
-        let all = futures::future::join_all(waits.into_iter().map(|(id, mut applied)| async move {
-            let wait = applied.wait_for(|v| *v >= version);
-            if tokio::time::timeout(APPLY_TIMEOUT, wait).await.is_err() {
-                tracing::warn!(edge = id, version, "an edge did not apply new routes in time");
-            }
-        }));
-        all.await;
+        told.arrived().await;
         Ok(())
+    }
+
+    /// Sets which proofs of control edges give, and returns when every connected edge gives them.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn set_challenges(&self, challenges: Vec<Challenge>) -> Result<Arrived, StoreError> {
+        self.publish(|table| {
+            if table.challenges == challenges {
+                return Change::default();
+            }
+            table.challenges.clone_from(&challenges);
+            Change { challenges: Some(challenges), ..Change::default() }
+        })
+        .await
+    }
+
+    /// Sets the keys of session tickets.
+    pub async fn set_ticket_keys(&self, keys: Vec<TicketKey>) -> Result<Arrived, StoreError> {
+        self.publish(|table| {
+            if table.ticket_keys == keys {
+                return Change::default();
+            }
+            table.ticket_keys.clone_from(&keys);
+            Change { ticket_keys: Some(keys), ..Change::default() }
+        })
+        .await
+    }
+
+    /// Gives every host the certificate that it should have now.
+    pub async fn renew_certificates(&self, now: Timestamp) -> Result<Arrived, StoreError> {
+        self.publish(|table| {
+            let certificates = table.certify_all(|host| self.0.certificates.id(host, now));
+            Change { certificates, ..Change::default() }
+        })
+        .await
+    }
+
+    /// Makes edges forget kept answers, and returns when every connected edge has.
+    pub async fn purge(&self, purge: Purge) -> Result<Arrived, StoreError> {
+        self.publish(|_| Change { purges: vec![purge], ..Change::default() }).await
+    }
+
+    /// The host that a certificate is for now.
+    pub async fn host_of(&self, certificate: &str) -> Option<String> {
+        self.0.table.lock().await.host_of(certificate).map(str::to_owned)
     }
 
     /// Every project that has routes.
     pub async fn projects(&self) -> Vec<ProjectId> {
-        self.0.table.lock().await.projects.keys().cloned().collect()
+        self.0.table.lock().await.projects().cloned().collect()
     }
-}
 
-/// The routes of one project: its own address, and each ready deployment's.
-fn routes(base_domain: &str, ready: &[DeploymentRow]) -> BTreeMap<String, Route> {
-    let mut routes = BTreeMap::new();
-    let now = Timestamp::now();
-    for row in ready {
-        let mut add = |label: &str, production: bool, target: Target| {
-            let host = format!("{label}.{base_domain}");
-            let project = row.project_name.to_string();
-            routes.insert(host.clone(), Route { host, project, deployment: row.id.clone(), production, target, policy: default_policy() });
-        };
-        match row.kind {
-            Some(Kind::Node) => {
-                add(&row.label, false, app(row));
-                if row.live {
-                    add(row.project_name.as_str(), true, app(row));
-                }
-            }
-            _ => {
-                add(&row.label, false, Target::Static { earlier: Vec::new() });
-                if row.live {
-                    add(row.project_name.as_str(), true, Target::Static { earlier: earlier(row, ready, now) });
-                }
-            }
-        }
+    /// Whether a host is a project's.
+    pub async fn has_host(&self, project: &ProjectId, host: &str) -> bool {
+        self.0.table.lock().await.hosts(project).any(|known| known == host)
     }
-    routes
-}
-
-/// Static deployments that were live within the last days, newest first.
-fn earlier(live: &DeploymentRow, ready: &[DeploymentRow], now: Timestamp) -> Vec<Earlier> {
-    let was_live = |row: &DeploymentRow| {
-        let until = row.live_until?.after(EARLIER_ASSETS);
-        (row.id != live.id && row.kind == Some(Kind::Static) && until > now)
-            .then(|| Earlier { deployment: row.id.clone(), until })
-    };
-    let mut found: Vec<Earlier> = ready.iter().filter_map(was_live).collect();
-    found.sort_by_key(|e| std::cmp::Reverse(e.until));
-    found.truncate(MAX_EARLIER);
-    found
-}
-
-fn app(row: &DeploymentRow) -> Target {
-    let (unavailable, wakes) = match &row.revision {
-        Some(RevisionStatus::Running { endpoint, .. }) => {
-            return Target::App { upstreams: vec![*endpoint], unavailable: None, wakes: false };
-        }
-        Some(RevisionStatus::Restarting { .. }) => ("The app ended unexpectedly and is being restarted.", false),
-        Some(RevisionStatus::Starting | RevisionStatus::Stopped) | None => ("The app is starting.", true),
-    };
-    Target::App { upstreams: Vec::new(), unavailable: Some(unavailable.to_owned()), wakes }
 }

@@ -6,30 +6,45 @@
 //! edges serve with it stopped.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use acme::development::Authority;
 use common::blob::ObjectStore;
 use common::bus::Bus;
+use common::certificate::Challenge;
 use common::ledger::DynLedger;
 use common::queue::Queue;
 use common::secret::{MasterKey, Secret};
+use common::time::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub mod api;
 mod auth;
+mod certificates;
 mod feed;
+mod housekeeping;
 mod lifecycle;
+mod policies;
 mod store;
+mod ticket_keys;
 mod uploads;
+mod usage;
 
 pub use api::openapi;
+pub use feed::Arrived;
 pub use lifecycle::Lifecycle;
 pub use store::StoreError;
 
+use certificates::Certificates;
+use feed::Hub;
+use policies::Policies;
 use store::Store;
 use store::tokens::TokenKind;
+use uploads::Signer;
+use usage::Counts;
 
 /// What the control plane needs to know.
 #[derive(Clone)]
@@ -52,6 +67,10 @@ pub struct Config {
     pub isolation: String,
     /// Largest source archive accepted, bytes.
     pub max_upload_bytes: u64,
+    /// Issues the hosts' certificates; without one, hosts have none.
+    pub authority: Option<Arc<Authority>>,
+    /// Whether plain HTTP is led to HTTPS on the sites of projects that do not say otherwise.
+    pub https_redirect: bool,
 }
 
 /// The outside systems that the control plane uses.
@@ -105,6 +124,7 @@ pub async fn listen(addr: SocketAddr) -> Result<Listening, StartError> {
 pub struct ControlPlane {
     store: Store,
     lifecycle: Lifecycle,
+    hub: Hub,
     api_url: Url,
     stop: CancellationToken,
     tasks: tokio_util::task::TaskTracker,
@@ -120,13 +140,40 @@ impl ControlPlane {
         store.add_token(&config.api_token, TokenKind::Api, None).await?;
         store.forget_expired_tokens().await?;
         let api_url = api_url(listening.addr);
-        let hub = feed::Hub::load(store.clone(), config.base_domain.clone()).await?;
+        let policies = Policies::new(config.https_redirect);
+        let certificates = Certificates::new(store.clone(), config.master_key.clone(), config.authority.clone());
+        let keys = match ticket_keys::rotate(&store, &config.master_key, Timestamp::now()).await {
+            Ok(keys) => keys,
+            Err(error @ StoreError::Unreadable { .. }) => {
+                // Only resumption across edges is lost: each makes keys of its own.
+                tracing::error!(%error, "edges are told no ticket keys");
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let domain = config.base_domain.clone();
+        let hub = Hub::load(store.clone(), domain, policies.clone(), certificates.clone(), keys).await?;
         let lifecycle = Lifecycle::new(store.clone(), hub.clone(), &config, ports.clone());
         lifecycle.recover().await?;
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(lifecycle.clone().sweep(stop.clone()));
-        let state = api::State::new(store.clone(), lifecycle.clone(), hub, config, ports, api_url.clone(), &stop);
+        tasks.spawn(housekeeping::run(store.clone(), hub.clone(), config.master_key.clone(), stop.clone()));
+        let (counts, keep_counts) = Counts::start(store.clone(), stop.clone());
+        tasks.spawn(keep_counts);
+        let state = api::State::new(api::Inner {
+            store: store.clone(),
+            lifecycle: lifecycle.clone(),
+            hub: hub.clone(),
+            policies,
+            certificates,
+            counts,
+            signer: Signer::new(&config.master_key),
+            config,
+            ports,
+            api_url: api_url.clone(),
+            stop: stop.clone(),
+        });
         let server =
             axum::serve(listening.listener, api::router(state)).with_graceful_shutdown(stop.clone().cancelled_owned());
         tasks.spawn(async move {
@@ -134,7 +181,7 @@ impl ControlPlane {
                 tracing::error!(error = %e, "the API stopped serving");
             }
         });
-        Ok(Self { store, lifecycle, api_url, stop, tasks })
+        Ok(Self { store, lifecycle, hub, api_url, stop, tasks })
     }
 
     /// Where the API is.
@@ -147,6 +194,15 @@ impl ControlPlane {
     #[must_use]
     pub fn ledger(&self) -> DynLedger {
         std::sync::Arc::new(self.lifecycle.clone())
+    }
+
+    /// Sets which proofs of control the edges give (RFC 8555 section 8), in place of all before; returns once every
+    /// connected edge gives them, and how many do.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn set_challenges(&self, challenges: Vec<Challenge>) -> Result<Arrived, StoreError> {
+        self.hub.set_challenges(challenges).await
     }
 
     /// A link that logs a browser in, once, within 15 minutes.

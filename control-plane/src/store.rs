@@ -7,10 +7,13 @@ use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, Row as _};
 
 pub mod apps;
+pub mod certificates;
 pub mod deployments;
 pub mod env;
+pub mod policies;
 pub mod projects;
 pub mod tokens;
+pub mod usage;
 
 /// Connections at most; SQLite has one writer at a time anyway.
 const MAX_CONNECTIONS: u32 = 8;

@@ -1,12 +1,17 @@
 //! The heads of the edge's own answers.
 
 use bytes::Bytes;
+use guard::{PACED_PIECE, Permit};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
 
+use crate::proxy::visitor;
 use crate::routes::Entry;
+
+/// The request's id, for the app, the visitor and the access log.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names the deployment that answered.
 pub(crate) const DEPLOYMENT: HeaderName = HeaderName::from_static("x-astrocloud-deployment");
@@ -14,12 +19,14 @@ pub(crate) const DEPLOYMENT: HeaderName = HeaderName::from_static("x-astrocloud-
 pub(crate) const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 /// Value of [`ROBOTS`].
 pub(crate) const NO_INDEX: HeaderValue = HeaderValue::from_static("noindex");
+/// Carries an app's own `Date` past Pingora, which writes one of its own: `connection` puts it back.
+pub(crate) const APP_DATE: &str = "x-astrocloud-date";
 /// Value of `Server`.
 pub(crate) const SERVER: HeaderValue = HeaderValue::from_static("AstroCloud");
 /// Fields of the longest head; room for all of them is taken at once.
-const FIELDS: usize = 14;
+const FIELDS: usize = 16;
 
-/// A head with what every answer carries.
+/// A head with what every answer carries. What only holds over TLS is taken away when it is sent: see [`plain`].
 pub(crate) fn head(status: StatusCode, entry: Option<&Entry>) -> Parts {
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = status;
@@ -33,8 +40,16 @@ pub(crate) fn head(status: StatusCode, entry: Option<&Entry>) -> Parts {
         if !entry.route.production {
             head.headers.insert(ROBOTS, NO_INDEX);
         }
+        if let Some(hsts) = &entry.hsts {
+            head.headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::clone(hsts));
+        }
     }
     head
+}
+
+/// Takes away what must not be said over plain HTTP (RFC 6797 section 7.2).
+pub(crate) fn plain(headers: &mut HeaderMap) {
+    headers.remove(header::STRICT_TRANSPORT_SECURITY);
 }
 
 /// Writes an answer whole. For HEAD and for answers without a body, `body` is empty.
@@ -44,7 +59,13 @@ pub(crate) async fn send(session: &mut Session, head: Parts, body: Bytes) -> Res
 }
 
 /// Writes the head of an answer whose body follows.
-pub(crate) async fn begin(session: &mut Session, head: Parts) -> Result<()> {
+pub(crate) async fn begin(session: &mut Session, mut head: Parts) -> Result<()> {
+    if !visitor::is_secure(session) {
+        plain(&mut head.headers);
+    }
+    if let Some(id) = session.req_header().headers.get(&REQUEST_ID) {
+        head.headers.insert(REQUEST_ID, id.clone());
+    }
     let visitor = session.as_downstream_mut();
     visitor.write_response_header(Box::new(head.into())).await.map_err(|e| e.into_down())
 }
@@ -52,4 +73,26 @@ pub(crate) async fn begin(session: &mut Session, head: Parts) -> Result<()> {
 /// Writes a piece of an answer's body.
 pub(crate) async fn write(session: &mut Session, piece: Bytes, is_last: bool) -> Result<()> {
     session.as_downstream_mut().write_response_body(piece, is_last).await.map_err(|e| e.into_down())
+}
+
+/// Writes a piece of an answer's body, as fast as its visitor may have it.
+pub(crate) async fn paced(
+    session: &mut Session,
+    permit: Option<&Permit>,
+    mut piece: Bytes,
+    is_last: bool,
+) -> Result<()> {
+    let Some(permit) = permit.filter(|permit| permit.is_paced()) else { return write(session, piece, is_last).await };
+    loop {
+        let part = piece.split_to(piece.len().min(PACED_PIECE));
+        let ends = piece.is_empty();
+        let wait = permit.pace(part.len());
+        write(session, part, is_last && ends).await?;
+        if let Some(wait) = wait.filter(|_| !(is_last && ends)) {
+            tokio::time::sleep(wait).await;
+        }
+        if ends {
+            return Ok(());
+        }
+    }
 }

@@ -1,149 +1,308 @@
-//! A visitor's TCP connection, as Pingora wants it.
+//! A visitor's connection: its bytes, in both directions.
 //!
-//! It differs from Pingora's own in five things: the head of an answer leaves together with the first bytes
-//! of its body in one system call; a visitor who takes no bytes for too long is cut off however large the
-//! pieces are, and so is one who sends the head of a request for too long however small they are; looking for
-//! HTTP/2's preface never waits for more bytes than are needed to rule it out; and the answers that Pingora gives
-//! by itself, to what it can't read, do not name it.
+//! [`serve`] reads every request's head itself, answers what it can and lends the connection to Pingora for the rest.
+//! Then Pingora sees this one request and nothing after it: the head as it came, the body as far as it goes, and
+//! the visitor's leaving. The head of an answer leaves together with the first bytes of its body in one system
+//! call. Visitors who send or take bytes too slowly are cut off.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::SystemTime;
 
-use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wire::{BodyGuard, Framing, Refusal};
 
 use crate::answer;
-use crate::config::Timeouts;
+use crate::transport::{Peer, Transport};
 
-mod head;
+mod date;
+mod ending;
+mod lent;
+mod pace;
+mod refusal;
+mod serve;
+mod wait;
 
-use head::HeadClock;
+pub(crate) use ending::Ending;
+use pace::Pace;
+pub(crate) use serve::{Visits, serve};
+use wait::Clock;
 
-/// Largest head that is held back for its body, in bytes: larger ones are rare, and copying them costs more
-/// than a system call.
+/// Largest head of an answer that is held back for its body, in bytes: larger ones are rare, and copying them costs
+/// more than a system call.
 const MAX_HELD: usize = 8 << 10;
 /// How every head of an HTTP/1 answer begins.
 const HEAD_BEGINS: &[u8] = b"HTTP/1.";
 /// How Pingora names itself in an answer of its own.
 const PINGORA: &[u8] = b"\r\nServer: Pingora\r\n";
-/// How every HTTP/2 connection begins (RFC 9113 section 3.4).
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes read at once while looking for the preface: a usual request's head.
-const FIRST_READ: usize = 4 << 10;
-/// Slices written by one system call, the held head included.
+/// Bytes read at once: a usual request's head.
+const READ: usize = 4 << 10;
+/// Bytes read at once only to see whether the visitor is still there.
+const PROBE: usize = 512;
+/// Slices written by one system call, the held bytes included.
 const MAX_SLICES: usize = 8;
 
 /// A visitor's connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: TcpStream,
-    /// Read while looking for the preface, not yet given on.
-    peeked: BytesMut,
-    /// Head of an answer that waits for the first bytes of its body.
+    transport: Transport,
+    peer: Arc<Peer>,
+    /// Read, not yet given on.
+    input: BytesMut,
+    /// To be written before anything else: answers that are ready, or the head of one that waits for its body.
     held: BytesMut,
-    stall: Stall,
-    head: HeadClock,
-    /// Longest time until the first request begins.
-    patience: Duration,
-    /// Ends that wait early, because no further request is wanted.
-    stop: CancellationToken,
-    digest: Arc<SocketDigest>,
+    /// What Pingora may read.
+    feed: Feed,
+    /// Whether the head of the request's last answer is yet to come.
+    awaits_head: bool,
+    /// Status of the answer that was begun since the connection was lent; 0 before.
+    status: u16,
+    /// Woken when [`Connection::feed`] lets more through.
+    reader: Option<Waker>,
+    reading: Pace,
+    writing: Pace,
+    clock: Clock,
     since: SystemTime,
 }
 
-/// Ends a write that makes no progress.
+/// What whoever has the connection may read.
 #[derive(Debug)]
-struct Stall {
-    limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Stall {
-    fn check<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            self.timer = None;
-            return result;
-        }
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the visitor takes no bytes")))
-    }
+enum Feed {
+    /// Everything: HTTP/2, or what follows an upgrade.
+    All,
+    /// So many bytes of a head, then its body.
+    Head(usize, BodyGuard),
+    /// What belongs to the body.
+    Body(BodyGuard),
+    /// Nothing but the visitor's leaving.
+    End,
+    /// The body is none.
+    Refused(Refusal),
 }
 
 impl Connection {
-    pub(crate) fn new(socket: TcpStream, peer: SocketAddr, timeouts: &Timeouts, stop: CancellationToken) -> Self {
-        let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
-        // The cell is new, so this sets it.
-        let _ = digest.peer_addr.set(Some(peer.into()));
+    fn new(transport: Transport, peer: Arc<Peer>, visits: &Visits) -> Self {
+        let timeouts = &visits.timeouts;
         Self {
-            socket,
-            peeked: BytesMut::new(),
+            transport,
+            peer,
+            input: BytesMut::new(),
             held: BytesMut::new(),
-            stall: Stall { limit: timeouts.client_stall, timer: None },
-            head: HeadClock::new(timeouts.client_head),
-            patience: timeouts.client_idle,
-            stop,
-            digest: Arc::new(digest),
+            feed: Feed::All,
+            awaits_head: false,
+            status: 0,
+            reader: None,
+            reading: Pace::new(timeouts.client, visits.min_rate),
+            writing: Pace::new(timeouts.client_stall, visits.min_rate),
+            clock: Clock::default(),
             since: SystemTime::now(),
         }
     }
 
-    /// Writes what is held, and of `slices` as much as goes.
+    /// Whoever gets the connection now reads one request: a head of so many bytes, and its body.
+    fn lend_request(&mut self, head: usize, framing: Framing, limits: &wire::Limits) {
+        self.feed = Feed::Head(head, BodyGuard::new(framing, limits));
+        self.awaits_head = true;
+        self.status = 0;
+    }
+
+    /// Whoever gets the connection now reads and writes what they like.
+    fn lend_wholly(&mut self) {
+        self.feed = Feed::All;
+        self.awaits_head = false;
+    }
+
+    /// Whether the request that the connection was lent for was read to its end.
+    const fn is_read_out(&self) -> bool {
+        match &self.feed {
+            Feed::End => true,
+            // Whoever expects no body does not look for its end.
+            Feed::Head(0, guard) | Feed::Body(guard) => guard.is_done(),
+            Feed::All | Feed::Head(..) | Feed::Refused(_) => false,
+        }
+    }
+
+    fn poll_feed(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.feed {
+                Feed::All if self.input.is_empty() => return Pin::new(&mut self.transport).poll_read(cx, buf),
+                Feed::All => {
+                    let count = self.input.len().min(buf.remaining());
+                    return self.give(count, buf);
+                }
+                Feed::Head(0, guard) => self.feed = Feed::Body(guard.clone()),
+                Feed::Head(left, _) => {
+                    let count = (*left).min(self.input.len()).min(buf.remaining());
+                    *left -= count;
+                    return self.give(count, buf);
+                }
+                Feed::Body(guard) if guard.is_done() => self.feed = Feed::End,
+                Feed::Body(guard) if !self.input.is_empty() => {
+                    let count = self.input.len().min(buf.remaining());
+                    match guard.follow(&self.input[..count]) {
+                        Ok(count) => return self.give(count, buf),
+                        Err(refusal) => self.feed = Feed::Refused(refusal),
+                    }
+                }
+                Feed::Body(guard) => {
+                    let before = buf.filled().len();
+                    let Poll::Ready(result) = Pin::new(&mut self.transport).poll_read(cx, buf) else {
+                        return self.reading.wait(cx).map(Err);
+                    };
+                    result?;
+                    let come = &buf.filled()[before..];
+                    self.reading.moved(come.len());
+                    match guard.follow(come) {
+                        Ok(count) => {
+                            // What comes after the body is the next request's.
+                            self.input.extend_from_slice(&come[count..]);
+                            buf.set_filled(before + count);
+                            return Poll::Ready(Ok(()));
+                        }
+                        Err(refusal) => {
+                            buf.set_filled(before);
+                            self.feed = Feed::Refused(refusal);
+                        }
+                    }
+                }
+                Feed::End => return self.poll_leaving(cx),
+                Feed::Refused(refusal) => {
+                    if self.status == 0 {
+                        self.status = refusal.status;
+                        self.awaits_head = false;
+                        refusal::write(&mut self.held, refusal);
+                    }
+                    ready!(self.poll_flush(cx))?;
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the body is malformed")));
+                }
+            }
+        }
+    }
+
+    /// Gives on the first bytes of what was read.
+    fn give(&mut self, count: usize, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        buf.put_slice(&self.input[..count]);
+        self.input.advance(count);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends, without a byte, when the visitor leaves. While the visitor's next request waits, nothing more is read:
+    /// it could be any number of further requests.
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.input.is_empty() {
+            let mut probe = [0; PROBE];
+            let mut probe = ReadBuf::new(&mut probe);
+            ready!(Pin::new(&mut self.transport).poll_read(cx, &mut probe))?;
+            if probe.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.input.extend_from_slice(probe.filled());
+        }
+        self.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Takes bytes of an answer.
+    fn poll_take(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.awaits_head && buf.starts_with(HEAD_BEGINS) {
+            // `HTTP/1.1 101`: the status begins at the tenth byte.
+            let status = buf.get(9..12).unwrap_or_default();
+            let is_interim = status.starts_with(b"1") && status != b"101";
+            self.awaits_head = is_interim;
+            if !is_interim {
+                self.status = std::str::from_utf8(status).ok().and_then(|s| s.parse().ok()).unwrap_or_default();
+            }
+            if status == b"101" {
+                // What follows are no requests.
+                self.feed = Feed::All;
+                if let Some(reader) = self.reader.take() {
+                    reader.wake();
+                }
+            }
+            if !is_interim && self.held.is_empty() && buf.len() <= MAX_HELD {
+                hold(&mut self.held, buf);
+                return Poll::Ready(Ok(buf.len()));
+            }
+        }
+        self.poll_send(cx, &[IoSlice::new(buf)])
+    }
+
+    /// Writes what is held, and of `slices` as much as goes. Returns how much of them.
     fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         while !self.held.is_empty() {
             let mut all = [IoSlice::new(&[]); MAX_SLICES];
             all[0] = IoSlice::new(&self.held);
-            let count = slices.len().min(MAX_SLICES - 1);
-            all[1..=count].copy_from_slice(&slices[..count]);
-            let result = Pin::new(&mut self.socket).poll_write_vectored(cx, &all[..=count]);
-            let written = ready!(self.stall.check(cx, result))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            let rest = slices.iter().filter(|s| !s.is_empty()).take(MAX_SLICES - 1);
+            let mut count = 1;
+            for slice in rest {
+                all[count] = *slice;
+                count += 1;
             }
-            let of_head = written.min(self.held.len());
-            self.held.advance(of_head);
+            let result = match &all[..count] {
+                [one] => Pin::new(&mut self.transport).poll_write(cx, one),
+                many => Pin::new(&mut self.transport).poll_write_vectored(cx, many),
+            };
+            let written = ready!(written(&mut self.writing, cx, result))?;
+            let of_held = written.min(self.held.len());
+            self.held.advance(of_held);
             if self.held.is_empty() {
                 // Lets the next head use the same memory.
                 self.held.clear();
             }
-            if written > of_head {
-                return Poll::Ready(Ok(written - of_head));
+            if written > of_held {
+                return Poll::Ready(Ok(written - of_held));
             }
         }
         let result = match slices {
             [] => return Poll::Ready(Ok(0)),
-            [one] => Pin::new(&mut self.socket).poll_write(cx, one),
-            many => Pin::new(&mut self.socket).poll_write_vectored(cx, many),
+            [one] if one.is_empty() => return Poll::Ready(Ok(0)),
+            [one] => Pin::new(&mut self.transport).poll_write(cx, one),
+            many => Pin::new(&mut self.transport).poll_write_vectored(cx, many),
         };
-        self.stall.check(cx, result)
+        written(&mut self.writing, cx, result)
     }
 
-    async fn read_until_decided(&mut self, wanted: usize) -> io::Result<()> {
-        loop {
-            let seen = self.peeked.len().min(wanted);
-            if seen == wanted || self.peeked[..seen] != H2_PREFACE[..seen.min(H2_PREFACE.len())] {
-                return Ok(());
-            }
-            self.peeked.reserve(FIRST_READ);
-            if self.socket.read_buf(&mut self.peeked).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx, &[]))?;
+        let result = Pin::new(&mut self.transport).poll_flush(cx);
+        if result.is_pending() {
+            return self.writing.wait(cx).map(Err);
         }
+        result
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+
+    /// Writes what is held and then `body`, wholly.
+    async fn send(&mut self, mut body: &[u8]) -> io::Result<()> {
+        poll_fn(|cx| {
+            while !(self.held.is_empty() && body.is_empty()) {
+                let count = ready!(self.poll_send(cx, &[IoSlice::new(body)]))?;
+                body = &body[count..];
+            }
+            self.poll_flush(cx)
+        })
+        .await
+    }
+}
+
+/// Follows the pace of a write.
+fn written(pace: &mut Pace, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    match result {
+        Poll::Pending => pace.wait(cx).map(Err),
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        Poll::Ready(Ok(count)) => {
+            pace.moved(count);
+            Poll::Ready(Ok(count))
+        }
+        failed => failed,
     }
 }
 
@@ -152,208 +311,12 @@ fn hold(held: &mut BytesMut, head: &[u8]) {
     // Pingora answers by itself with these alone.
     let may_be_own = matches!(head.get(9..12), Some(b"400" | b"405"));
     let name = may_be_own.then(|| head.windows(PINGORA.len()).position(|w| w == PINGORA)).flatten();
-    let Some(at) = name else { return held.extend_from_slice(head) };
+    let Some(at) = name else {
+        held.extend_from_slice(head);
+        return date::restore(held);
+    };
     let after = at + PINGORA.len();
     for part in [&head[..at], b"\r\nServer: ", answer::SERVER.as_bytes(), b"\r\n", &head[after..]] {
         held.extend_from_slice(part);
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.peeked.is_empty() {
-            let before = buf.filled().len();
-            let this = &mut *self;
-            let result = Pin::new(&mut this.socket).poll_read(cx, buf);
-            if result.is_ready() {
-                this.head.read(&buf.filled()[before..]);
-                return result;
-            }
-            return this.head.poll(cx).map(Err);
-        }
-        let count = self.peeked.len().min(buf.remaining());
-        buf.put_slice(&self.peeked[..count]);
-        self.peeked.advance(count);
-        if self.peeked.is_empty() {
-            self.peeked = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.held.is_empty() && buf.len() <= MAX_HELD && buf.starts_with(HEAD_BEGINS) {
-            hold(&mut self.held, buf);
-            self.head.wrote_head(buf);
-            return Poll::Ready(Ok(buf.len()));
-        }
-        self.poll_send(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx, &[]))?;
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx, &[]))?;
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-#[async_trait]
-impl Peek for Connection {
-    /// Fills `buf` with what comes first, or with less when that can't be HTTP/2's preface any more.
-    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        let (patience, stop) = (self.patience, self.stop.clone());
-        tokio::select! {
-            decided = tokio::time::timeout(patience, self.read_until_decided(buf.len())) => decided??,
-            () = stop.cancelled() => return Err(io::ErrorKind::ConnectionAborted.into()),
-        }
-        let count = self.peeked.len().min(buf.len());
-        buf[..count].copy_from_slice(&self.peeked[..count]);
-        if self.peeked.starts_with(H2_PREFACE) {
-            self.head.stop();
-        } else {
-            self.head.read(&self.peeked);
-        }
-        Ok(true)
-    }
-}
-
-#[async_trait]
-impl Shutdown for Connection {
-    async fn shutdown(&mut self) {
-        // The visitor may be gone already.
-        let _ = AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for Connection {
-    fn id(&self) -> UniqueIDType {
-        self.socket.as_raw_fd()
-    }
-}
-
-impl Ssl for Connection {}
-
-impl GetTimingDigest for Connection {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        vec![Some(TimingDigest { established_ts: self.since, ..TimingDigest::default() })]
-    }
-}
-
-impl GetProxyDigest for Connection {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Connection {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(Arc::clone(&self.digest))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use tokio::net::TcpListener;
-
-    async fn pair() -> (Connection, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let visitor = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (socket, peer) = listener.accept().await.unwrap();
-        (Connection::new(socket, peer, &Timeouts::default(), CancellationToken::new()), visitor)
-    }
-
-    #[tokio::test]
-    async fn a_head_leaves_with_its_body_or_when_flushed() {
-        let (mut connection, mut visitor) = pair().await;
-        connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-        assert!(visitor.try_read(&mut [0; 1]).is_err(), "the head waits");
-        let body = vec![b'x'; 1 << 20];
-        let (written, read) = tokio::join!(
-            async {
-                connection.write_all(&body).await.unwrap();
-                connection.write_all(b"HTTP/1.1 304 Not Modified\r\n\r\n").await.unwrap();
-                connection.flush().await
-            },
-            async {
-                let mut all = vec![0; 19 + body.len() + 29];
-                visitor.read_exact(&mut all).await.unwrap();
-                all
-            }
-        );
-        written.unwrap();
-        assert!(read.starts_with(b"HTTP/1.1 200 OK\r\n\r\nxxx"));
-        assert!(read.ends_with(b"xHTTP/1.1 304 Not Modified\r\n\r\n"));
-    }
-
-    #[tokio::test]
-    async fn a_short_request_is_told_from_http_2_without_waiting_for_more() {
-        let (mut connection, mut visitor) = pair().await;
-        visitor.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
-        let mut preface = [0; H2_PREFACE.len()];
-        assert!(connection.try_peek(&mut preface).await.unwrap());
-        assert_ne!(&preface, H2_PREFACE);
-        let mut again = [0; 18];
-        connection.read_exact(&mut again).await.unwrap();
-        assert_eq!(&again, b"GET / HTTP/1.0\r\n\r\n");
-    }
-
-    #[tokio::test]
-    async fn http_2s_preface_is_seen_even_in_pieces() {
-        let (mut connection, mut visitor) = pair().await;
-        let mut preface = [0; H2_PREFACE.len()];
-        let (peeked, ()) = tokio::join!(connection.try_peek(&mut preface), async {
-            visitor.write_all(b"PRI * HT").await.unwrap();
-            visitor.flush().await.unwrap();
-            visitor.write_all(&H2_PREFACE[8..]).await.unwrap();
-        });
-        assert!(peeked.unwrap());
-        assert_eq!(&preface, H2_PREFACE);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_head_that_drips_is_cut_off() {
-        let (mut connection, mut visitor) = pair().await;
-        let drip = tokio::spawn(async move {
-            visitor.write_all(b"GET / HTTP/1.1\r\nX: ").await.unwrap();
-            while visitor.write_all(b"x").await.is_ok() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
-        let mut read = Vec::new();
-        let error = connection.read_to_end(&mut read).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(read.starts_with(b"GET / HTTP/1.1"));
-        drip.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_visitor_who_takes_nothing_is_cut_off() {
-        let (mut connection, _visitor) = pair().await;
-        let piece = vec![0; 1 << 20];
-        let error = loop {
-            if let Err(e) = connection.write_all(&piece).await {
-                break e;
-            }
-        };
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

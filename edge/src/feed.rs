@@ -1,6 +1,7 @@
 //! The route feed's client: follows the control plane for as long as the edge lives.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::id::DeploymentId;
@@ -8,12 +9,16 @@ use common::route::{EdgeMessage, FeedMessage};
 use common::secret::Secret;
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, header};
+use observe::{Observer, Pending};
+use response_cache::Cache;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -33,6 +38,10 @@ const SEND: Duration = Duration::from_secs(10);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Longest wait before a reconnection, so that an edge is back soon after the control plane is.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Time between two reports of what projects are served: charts move, and the control plane writes seldom.
+pub(crate) const USAGE: Duration = Duration::from_secs(10);
+/// Projects in one such report: some hundred kilobytes.
+const USAGE_BATCH: usize = 1000;
 /// Largest message in bytes: a snapshot of half a million routes.
 const MAX_MESSAGE: usize = 256 << 20;
 
@@ -63,6 +72,50 @@ impl Source {
     }
 }
 
+/// How it stands with the control plane.
+#[derive(Debug)]
+pub(crate) struct Status {
+    began: Instant,
+    connected: AtomicBool,
+    /// Milliseconds from the begin until the control plane was heard last; zero before it was.
+    heard: AtomicU64,
+}
+
+impl Status {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), connected: AtomicBool::new(false), heard: AtomicU64::new(0) }
+    }
+
+    /// Whether there is a connection.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Time since the control plane was heard last.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        let heard = self.heard.load(Ordering::Relaxed);
+        (heard > 0).then(|| self.began.elapsed().saturating_sub(Duration::from_millis(heard)))
+    }
+
+    fn hears(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(now.max(1), Ordering::Relaxed);
+        self.connected.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the control plane is told beside what it asks for.
+pub(crate) struct Told {
+    pub(crate) wished: mpsc::Receiver<DeploymentId>,
+    /// Counts what projects are served.
+    pub(crate) observer: Arc<Observer>,
+    pub(crate) status: Arc<Status>,
+    /// No app is asked for any more: the edge drains.
+    pub(crate) drains: CancellationToken,
+    /// The last request has ended.
+    pub(crate) ended: CancellationToken,
+}
+
 /// Why a connection to the feed ended.
 #[derive(Debug, thiserror::Error)]
 enum End {
@@ -82,6 +135,8 @@ enum End {
     Order(#[from] Gap),
     #[error("a change came before the routes themselves")]
     NoSnapshot,
+    #[error("the edge ends")]
+    Stopped,
 }
 
 impl From<tungstenite::Error> for End {
@@ -90,32 +145,37 @@ impl From<tungstenite::Error> for End {
     }
 }
 
-/// Follows the feed until `stop`, tells it visitors' wishes, and announces when the first snapshot is in use.
+/// Follows the feed until the edge has drained, tells it visitors' wishes and what projects are served, and announces when the first
+/// snapshot is in use.
 pub(crate) async fn follow(
     source: Source,
     routes: Arc<Routes>,
-    mut wished: mpsc::Receiver<DeploymentId>,
+    kept: Cache,
+    mut told: Told,
     announce: watch::Sender<bool>,
-    stop: CancellationToken,
 ) {
+    let drains = told.drains.clone();
     let mut wait = FIRST_WAIT;
+    let mut pending = Pending::default();
     loop {
-        let mut told = false;
-        let end = tokio::select! {
-            () = stop.cancelled() => return,
-            end = Box::pin(session(&source, &routes, &mut wished, || {
-                told = true;
-                announce.send_replace(true);
-            })) => end,
-        };
-        if told {
+        let mut is_followed = false;
+        let end = Box::pin(session(&source, &routes, &kept, &mut told, &mut pending, || {
+            is_followed = true;
+            announce.send_replace(true);
+        }))
+        .await;
+        told.status.connected.store(false, Ordering::Relaxed);
+        if drains.is_cancelled() {
+            return;
+        }
+        if is_followed {
             wait = FIRST_WAIT;
         }
         // A random part, so that many edges do not come back at the same moment.
         let pause = wait.mul_f64(rand::random_range(0.5..1.0));
         tracing::warn!(reason = %end, retry_ms = pause.as_millis() as u64, "the route feed ended");
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = drains.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -126,10 +186,12 @@ pub(crate) async fn follow(
 async fn session(
     source: &Source,
     routes: &Routes,
-    wished: &mut mpsc::Receiver<DeploymentId>,
+    kept: &Cache,
+    told: &mut Told,
+    pending: &mut Pending,
     on_snapshot: impl FnMut(),
 ) -> End {
-    match try_session(source, routes, wished, on_snapshot).await {
+    match try_session(source, routes, kept, told, pending, on_snapshot).await {
         Ok(never) => match never {},
         Err(end) => end,
     }
@@ -138,14 +200,21 @@ async fn session(
 async fn try_session(
     source: &Source,
     routes: &Routes,
-    wished: &mut mpsc::Receiver<DeploymentId>,
+    kept: &Cache,
+    told: &mut Told,
+    pending: &mut Pending,
     mut on_snapshot: impl FnMut(),
 ) -> Result<std::convert::Infallible, End> {
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     let connect = tokio_tungstenite::connect_async_with_config(source.request.clone(), Some(config), true);
-    let (mut socket, _) = tokio::time::timeout(CONNECT, connect).await.map_err(|_| End::NotConnected)??;
+    let (mut socket, _) = tokio::select! {
+        () = told.drains.cancelled() => return Err(End::Stopped),
+        connected = tokio::time::timeout(CONNECT, connect) => connected.map_err(|_| End::NotConnected)??,
+    };
     let mut pings = tokio::time::interval(PING);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut counts = tokio::time::interval_at(Instant::now() + USAGE, USAGE);
+    counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
     let mut snapshot_seen = false;
     loop {
@@ -158,35 +227,78 @@ async fn try_session(
                 in_time(socket.send(Message::Ping(bytes::Bytes::new()))).await?;
                 continue;
             }
-            Some(deployment) = wished.recv() => {
+            _ = counts.tick() => {
+                tell_usage(&mut socket, &told.observer, pending).await?;
+                continue;
+            }
+            () = told.drains.cancelled(), if !told.wished.is_closed() => {
+                // Requests that wait for an app are told so.
+                told.wished.close();
+                continue;
+            }
+            () = told.ended.cancelled() => {
+                tell_usage(&mut socket, &told.observer, pending).await?;
+                in_time(socket.close(None)).await?;
+                return Err(End::Stopped);
+            }
+            Some(deployment) = told.wished.recv() => {
                 let wanted = serde_json::to_string(&EdgeMessage::Wanted { deployment })?;
                 in_time(socket.send(Message::Text(wanted.into()))).await?;
                 continue;
             }
         };
         heard = Instant::now();
+        told.status.hears();
         let text = match message {
             Message::Text(text) => text,
             Message::Close(_) => return Err(End::Closed),
             _ => continue,
         };
+        let mut purges = Vec::new();
         let table = match serde_json::from_str(&text)? {
             FeedMessage::Snapshot(snapshot) => {
                 tracing::info!(version = snapshot.version, routes = snapshot.routes.len(), "routes arrived");
                 snapshot_seen = true;
+                if snapshot.version != routes.now().version() {
+                    // Purges among the changes that were missed are not told again.
+                    kept.clear();
+                }
                 Table::from(snapshot)
             }
             FeedMessage::Delta { .. } if !snapshot_seen => return Err(End::NoSnapshot),
-            FeedMessage::Delta { version, change } => routes.now().next(version, change)?,
+            FeedMessage::Delta { version, mut change } => {
+                purges = std::mem::take(&mut change.purges);
+                routes.now().next(version, change)?
+            }
         };
         let version = table.version();
         routes.replace(table);
+        purges.iter().for_each(|purge| kept.purge(purge));
         // The answer says what requests see, so it leaves after they do.
         let applied = serde_json::to_string(&EdgeMessage::Applied { version })?;
         in_time(socket.send(Message::Text(applied.into()))).await?;
         on_snapshot();
         tracing::debug!(version, "routes are in use");
     }
+}
+
+/// Tells what projects were served since it was told last.
+async fn tell_usage(
+    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
+    observer: &Observer,
+    pending: &mut Pending,
+) -> Result<(), End> {
+    pending.add(observer.drain_usage());
+    while !pending.is_empty() {
+        let projects = pending.take(USAGE_BATCH);
+        let message = serde_json::to_string(&EdgeMessage::Usage { projects: projects.clone() })?;
+        if let Err(end) = in_time(socket.send(Message::Text(message.into()))).await {
+            // Told when the control plane is back.
+            pending.add(projects);
+            return Err(end);
+        }
+    }
+    Ok(())
 }
 
 async fn in_time(send: impl Future<Output = Result<(), tungstenite::Error>>) -> Result<(), End> {

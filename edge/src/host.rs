@@ -17,7 +17,8 @@ pub(crate) fn of(request: &RequestHeader) -> Option<Cow<'_, str>> {
     normalized(text)
 }
 
-fn normalized(text: &str) -> Option<Cow<'_, str>> {
+/// The host name that a `Host` field names.
+pub(crate) fn normalized(text: &str) -> Option<Cow<'_, str>> {
     let (host, port) = if text.starts_with('[') {
         let end = text.find(']')? + 1;
         text.split_at(end)

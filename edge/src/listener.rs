@@ -2,27 +2,32 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingora_core::apps::{HttpServerOptions, ServerApp as _};
+use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
-use pingora_proxy::{HttpProxy, http_proxy};
-use tokio::net::{TcpListener, TcpSocket};
+use pingora_proxy::http_proxy;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::config::Timeouts;
-use crate::connection::Connection;
+use crate::connection::{self, Ending, Visits};
+use crate::door::{Door, Entered};
+use crate::lane::Lane;
 use crate::proxy::{Proxy, UPSTREAM_TRIES};
 
 /// Connections that wait to be accepted; the kernel cuts it to its own bound.
 const BACKLOG: u32 = 4096;
 /// Pause after an accept failed for want of descriptors or memory, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long visitors who came before the edge drained, but have asked nothing yet, may still ask: enough for a
+/// handshake and a request that are on their way, so that nobody notices when another edge takes over.
+const NEWCOMERS: Duration = Duration::from_secs(1);
 /// Unused connections to apps that are kept, in all.
 const UPSTREAM_POOL: usize = 1024;
 
@@ -45,9 +50,37 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// What TLS keeps can't be used: the key that seals it, certificates, keys of session tickets.
+    #[error("TLS can't be started with {path}: {source}")]
+    Tls {
+        /// The edge's folder.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// There is no socket.
+    #[error("an edge needs a socket to listen on")]
+    NoSocket,
+    /// A socket can't be copied for a successor.
+    #[error("a listening socket can't be copied: {0}")]
+    Copy(io::Error),
     /// The control plane's URL can't be used.
     #[error("`{0}` is no control plane's address: use `http://host:port`")]
     Feed(Url),
+    /// The operator's address can't be listened on.
+    #[error("can't listen for the operator on {addr}: {source}")]
+    Admin {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The access log or the traces can't be used.
+    #[error(transparent)]
+    Observe(#[from] observe::StartError),
+    /// The file of countries can't be used.
+    #[error(transparent)]
+    Geo(#[from] guard::GeoError),
     /// The token can't stand in an HTTP header.
     #[error("the feed's token has characters that an HTTP header can't carry")]
     Token,
@@ -59,6 +92,37 @@ pub struct Listening {
     /// The address, with the port that the system chose when it was asked to.
     pub addr: SocketAddr,
     socket: TcpListener,
+}
+
+impl Listening {
+    /// A socket that listens already.
+    pub(crate) fn from_fd(socket: OwnedFd) -> io::Result<Self> {
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true)?;
+        let socket = TcpListener::from_std(socket)?;
+        Ok(Self { addr: socket.local_addr()?, socket })
+    }
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The sockets of an edge.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// For visitors without TLS.
+    pub http: Vec<Listening>,
+    /// For visitors with TLS.
+    pub https: Vec<Listening>,
+}
+
+impl From<Listening> for Sockets {
+    fn from(http: Listening) -> Self {
+        Self { http: vec![http], https: Vec::new() }
+    }
 }
 
 /// Listens on an address; port 0 chooses a free one. Must be called inside a Tokio runtime.
@@ -77,18 +141,35 @@ pub fn listen(addr: SocketAddr) -> Result<Listening, StartError> {
     open().map_err(|source| StartError::Listen { addr, source })
 }
 
-/// The accept loop and all connections.
+/// What bounds visitors, beside the proxy's timeouts; as in [`crate::Config`].
+pub(crate) struct Settings {
+    pub(crate) max_connections: usize,
+    pub(crate) requests: wire::Limits,
+    pub(crate) min_rate: u32,
+    pub(crate) streams: u32,
+}
+
+/// The accept loops and all connections. Every listening socket shares one budget of connections.
 pub(crate) struct Listener {
-    app: Arc<HttpProxy<Proxy>>,
+    shared: Arc<Shared>,
     /// Tells Pingora that no connection is to be used for another request.
     shutdown: watch::Sender<bool>,
-    stop: CancellationToken,
-    cut: CancellationToken,
+}
+
+/// What all accept loops share.
+struct Shared {
+    visits: Visits,
+    /// Whatever still runs ends now.
+    cut: Ending,
     connections: TaskTracker,
+    room: Arc<Semaphore>,
+    /// Places in the room.
+    most: usize,
 }
 
 impl Listener {
-    pub(crate) fn start(listening: Listening, proxy: Proxy, max_connections: usize) -> Self {
+    /// All but the sockets.
+    pub(crate) fn new(proxy: Proxy, lane: Lane, settings: Settings) -> Self {
         let timeouts = proxy.timeouts();
         let conf = ServerConf {
             upstream_keepalive_pool_size: UPSTREAM_POOL,
@@ -100,96 +181,123 @@ impl Listener {
         options.h2c = true;
         options.h2_idle_timeout = Some(timeouts.client_idle);
         app.server_options = Some(options);
+        let mut h2 = default_h2_options();
+        h2.max_concurrent_streams(settings.streams);
+        app.h2_options = Some(h2);
 
-        let (shutdown, _) = watch::channel(false);
-        let listener = Self {
-            app: Arc::new(app),
-            shutdown,
-            stop: CancellationToken::new(),
-            cut: CancellationToken::new(),
+        let most = settings.max_connections.min(Semaphore::MAX_PERMITS);
+        let (shutdown, watched) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            visits: Visits {
+                app: Arc::new(app),
+                shutdown: watched,
+                lane,
+                drain: Ending::default(),
+                newcomers: Ending::default(),
+                timeouts,
+                limits: settings.requests,
+                min_rate: settings.min_rate,
+            },
+            cut: Ending::default(),
             connections: TaskTracker::new(),
-        };
-        let accepting = Accepting {
-            socket: listening.socket,
-            app: Arc::clone(&listener.app),
-            shutdown: listener.shutdown.subscribe(),
-            stop: listener.stop.clone(),
-            cut: listener.cut.clone(),
-            connections: listener.connections.clone(),
-            room: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
-            timeouts,
-        };
-        let stop = listener.stop.clone();
+            room: Arc::new(Semaphore::new(most)),
+            most,
+        });
+        Self { shared, shutdown }
+    }
+
+    /// Tells the connections in use, as long as the listener lives.
+    pub(crate) fn used(&self) -> impl Fn() -> usize + use<> {
+        let (room, most) = (Arc::clone(&self.shared.room), self.shared.most);
+        move || most.saturating_sub(room.available_permits())
+    }
+
+    /// Accepts from one more socket, whose visitors come in by `door`.
+    pub(crate) fn listen(&self, listening: Listening, door: Door) {
+        let shared = Arc::clone(&self.shared);
         // Tracked, so that a drained listener's port is free.
-        listener.connections.spawn(async move {
+        self.shared.connections.spawn(async move {
             tokio::select! {
-                () = stop.cancelled() => {}
-                () = accepting.run() => {}
+                () = shared.visits.drain.wait() => {}
+                () = accept(&shared, listening.socket, &door) => {}
             }
         });
-        listener
     }
 
     pub(crate) async fn drain(&self, deadline: Duration) {
-        self.stop.cancel();
+        let shared = &self.shared;
+        shared.visits.drain.end();
         // Pingora wakes connections that are idle between requests, and ends busy ones after their answer.
         self.shutdown.send_replace(true);
-        self.app.cleanup().await;
-        self.connections.close();
-        if tokio::time::timeout(deadline, self.connections.wait()).await.is_err() {
-            tracing::warn!(connections = self.connections.len(), "connections that did not end in time are cut off");
-            self.cut.cancel();
-            self.connections.wait().await;
+        shared.visits.app.cleanup().await;
+        shared.connections.close();
+        let ended = async {
+            let mut ended = std::pin::pin!(shared.connections.wait());
+            tokio::select! {
+                () = &mut ended => return,
+                () = tokio::time::sleep(NEWCOMERS) => shared.visits.newcomers.end(),
+            }
+            ended.await;
+        };
+        if tokio::time::timeout(deadline, ended).await.is_err() {
+            tracing::warn!(connections = shared.connections.len(), "connections that did not end in time are cut off");
+            shared.cut.end();
+            shared.connections.wait().await;
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.stop.cancel();
-        self.cut.cancel();
+        self.shared.visits.drain.end();
+        self.shared.visits.newcomers.end();
+        self.shared.cut.end();
     }
 }
 
-struct Accepting {
-    socket: TcpListener,
-    app: Arc<HttpProxy<Proxy>>,
-    shutdown: watch::Receiver<bool>,
-    stop: CancellationToken,
-    cut: CancellationToken,
-    connections: TaskTracker,
-    room: Arc<Semaphore>,
-    timeouts: Timeouts,
-}
-
-impl Accepting {
-    async fn run(self) {
-        // The semaphore is never closed.
-        while let Ok(place) = Arc::clone(&self.room).acquire_owned().await {
-            let (socket, peer) = match self.socket.accept().await {
-                Ok(accepted) => accepted,
-                Err(e) if is_of_one_connection(&e) => continue,
-                Err(e) => {
-                    tracing::error!(error = %e, "connections can't be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            // Answers are written whole, so waiting to fill a segment would only delay their ends.
-            if let Err(e) = socket.set_nodelay(true) {
-                tracing::debug!(error = %e, "a connection was gone before it was accepted");
+async fn accept(shared: &Arc<Shared>, listening: TcpListener, door: &Door) {
+    loop {
+        let (socket, address) = match listening.accept().await {
+            Ok(accepted) => accepted,
+            Err(e) if is_of_one_connection(&e) => continue,
+            Err(e) => {
+                tracing::error!(error = %e, "connections can't be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
-            let stream = Box::new(Connection::new(socket, peer, &self.timeouts, self.stop.clone()));
-            let (app, shutdown, cut) = (Arc::clone(&self.app), self.shutdown.clone(), self.cut.clone());
-            self.connections.spawn(async move {
-                tokio::select! {
-                    () = cut.cancelled() => {}
-                    _ = app.process_new(stream, &shutdown) => {}
-                }
-                drop(place);
-            });
+        };
+        // Asked for only now: a socket that nobody comes to would hold a place that another's visitor waits for.
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&shared.room).acquire_owned().await else { return };
+        // Answers are written whole, so waiting to fill a segment would only delay their ends.
+        if let Err(e) = socket.set_nodelay(true) {
+            tracing::debug!(error = %e, "a connection was gone before it was accepted");
+            continue;
         }
+        let (own, door) = (Arc::clone(shared), door.clone());
+        shared.connections.spawn(async move {
+            tokio::select! {
+                biased;
+                () = own.cut.wait() => {}
+                () = visit(&own.visits, &door, socket, address) => {}
+            }
+            drop(place);
+        });
+    }
+}
+
+/// One visitor's connection, from its first byte to its last.
+async fn visit(visits: &Visits, door: &Door, socket: TcpStream, address: SocketAddr) {
+    let entered = tokio::select! {
+        entered = door.enter(socket, address) => entered,
+        () = visits.newcomers.wait() => return,
+    };
+    match entered {
+        Ok(Entered { transport, peer, place }) => {
+            connection::serve(visits, transport, peer).await;
+            drop(place);
+        }
+        Err(error) => tracing::debug!(%error, "a visitor did not come in"),
     }
 }
 

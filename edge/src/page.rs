@@ -13,6 +13,9 @@ use crate::routes::Entry;
 /// After how many seconds a visitor's browser or client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
+/// After how many seconds attempts to log in are forgotten.
+const RETRY_LOGIN_AFTER: HeaderValue = HeaderValue::from_static("60");
+
 /// What went wrong, for a visitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
@@ -20,6 +23,8 @@ pub(crate) enum Page {
     BadRequest(&'static str),
     /// No route has this host.
     NoSite,
+    /// The connection is for another host (RFC 9110 section 15.5.20).
+    Misdirected,
     /// No route is known yet.
     NotReady,
     /// The site has no such page.
@@ -42,6 +47,17 @@ pub(crate) enum Page {
     GatewayTimeout,
     /// The edge failed.
     Internal,
+    /// The visitor must log in (RFC 7617); the realm is what a browser shows beside the question.
+    Unauthorized {
+        /// Name of what is protected.
+        realm: String,
+    },
+    /// The visitor sent wrong passwords too often.
+    TooManyAttempts,
+    /// The site itself answers with this status, and has no page for it.
+    Chosen(StatusCode),
+    /// The request is not served, with this status; it may come again in so many seconds.
+    Refused(StatusCode, Option<u64>),
 }
 
 impl Page {
@@ -49,6 +65,7 @@ impl Page {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NoSite | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
@@ -57,6 +74,9 @@ impl Page {
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::Chosen(status) | Self::Refused(status, _) => *status,
         }
     }
 
@@ -64,6 +84,7 @@ impl Page {
         Cow::Borrowed(match self {
             Self::BadRequest(why) => why,
             Self::NoSite => "There is no site at this address.",
+            Self::Misdirected => "This connection is for another address. Please try again.",
             Self::NotReady => "This server is starting. Please try again in a moment.",
             Self::NotFound => "This page does not exist.",
             Self::MethodNotAllowed => "This address can only be read.",
@@ -76,6 +97,14 @@ impl Page {
             Self::BadGateway => "This app did not answer as it should. Please try again in a moment.",
             Self::GatewayTimeout => "This app took too long to answer. Please try again in a moment.",
             Self::Internal => "Something went wrong here. Please try again in a moment.",
+            Self::Unauthorized { .. } => "This page is for those who have its password.",
+            Self::TooManyAttempts => "There were too many attempts to log in. Please try again in a minute.",
+            Self::Chosen(_) => "This page is not available.",
+            Self::Refused(StatusCode::TOO_MANY_REQUESTS, _) => "You ask too often. Please try again in a moment.",
+            Self::Refused(StatusCode::SERVICE_UNAVAILABLE, _) => {
+                "There are too many visitors right now. Please try again in a moment."
+            }
+            Self::Refused(..) => "This page is not for you.",
         })
     }
 
@@ -119,11 +148,27 @@ impl Page {
         if self.retries() {
             head.headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
+        if let Self::Refused(_, Some(seconds)) = self {
+            head.headers.insert(header::RETRY_AFTER, (*seconds).into());
+        }
+        if *self == Self::TooManyAttempts {
+            head.headers.insert(header::RETRY_AFTER, RETRY_LOGIN_AFTER);
+        }
+        if let Self::Unauthorized { realm } = self {
+            head.headers.insert(header::WWW_AUTHENTICATE, challenge(realm));
+        }
         if *self == Self::MethodNotAllowed {
             head.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         answer::send(session, head, if is_head { Bytes::new() } else { body }).await
     }
+}
+
+/// What asks a visitor's browser for name and password, in UTF-8 (RFC 7617 section 2.1).
+fn challenge(realm: &str) -> HeaderValue {
+    let realm = realm.replace(['"', '\\'], "'");
+    HeaderValue::from_str(&format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))
+        .unwrap_or(HeaderValue::from_static("Basic realm=\"site\", charset=\"UTF-8\""))
 }
 
 /// Whether `Accept` names HTML, as browsers do when a person goes somewhere.

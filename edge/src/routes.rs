@@ -1,10 +1,14 @@
 //! The route table: immutable, replaced whole, read without a lock.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use balance::Upstreams;
 use common::certificate::{CertificateRef, Challenge, TicketKey};
+use common::policy::{Access, Hsts, Limits};
 use common::route::{Change, Route, Snapshot};
+use guard::Compiled;
 use http::HeaderValue;
 use tokio::sync::watch;
 
@@ -15,6 +19,9 @@ mod sharded;
 
 use sharded::Sharded;
 
+/// Entries that were made so far.
+static ENTRIES: AtomicU64 = AtomicU64::new(0);
+
 /// A route, with what every answer needs of it.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -23,15 +30,57 @@ pub(crate) struct Entry {
     pub(crate) deployment: Option<HeaderValue>,
     /// When the control plane was last told that visitors ask for it.
     pub(crate) wished: Pace,
+    /// Unlike that of any other entry of this process: what is kept under it ends with the entry.
+    pub(crate) serial: u64,
+    is_plain: bool,
+    /// The app's instances, once somebody has asked for it.
+    pub(crate) upstreams: OnceLock<Arc<Upstreams>>,
+    /// `Strict-Transport-Security`, where the project wishes it. Boxed, because there are many entries and few such.
+    pub(crate) hsts: Option<Box<HeaderValue>>,
+    /// What the guard makes of the policy, once somebody has asked.
+    pub(crate) guard: OnceLock<Compiled>,
+}
+
+impl Entry {
+    /// Whether nothing needs to be decided for each request anew: nobody is refused, limited or asked for a password.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.is_plain
+    }
 }
 
 impl From<Route> for Entry {
     fn from(route: Route) -> Self {
         // An id is letters, digits and an underscore, so it always is a header's value.
         let deployment = HeaderValue::from_str(route.deployment.as_str()).ok();
-        Self { route, deployment, wished: Pace::default() }
+        let policy = &route.policy;
+        let is_plain = policy.protection.is_empty()
+            && policy.rules.is_empty()
+            && policy.access == Access::default()
+            && policy.limits == Limits::default();
+        let hsts = policy.https.hsts.and_then(|hsts| HeaderValue::try_from(told(hsts)).ok()).map(Box::new);
+        let serial = ENTRIES.fetch_add(1, Ordering::Relaxed);
+        Self {
+            route,
+            deployment,
+            wished: Pace::default(),
+            serial,
+            is_plain,
+            upstreams: OnceLock::new(),
+            hsts,
+            guard: OnceLock::new(),
+        }
     }
 }
+
+/// The value of `Strict-Transport-Security`.
+fn told(hsts: Hsts) -> String {
+    let with = |flag: bool, text: &'static str| if flag { text } else { "" };
+    let (below, preload) = (with(hsts.include_subdomains, "; includeSubDomains"), with(hsts.preload, "; preload"));
+    format!("max-age={}{below}{preload}", hsts.max_age_s)
+}
+
+/// Certificates' ids by name.
+pub(crate) type Certificates = Sharded<Arc<str>>;
 
 /// Everything that the control plane tells, at one version.
 #[derive(Clone)]
@@ -41,9 +90,17 @@ pub(crate) struct Table {
     known: bool,
     routes: Sharded<Arc<Entry>>,
     /// Certificates' ids by name.
-    certificates: Sharded<Arc<str>>,
+    certificates: Certificates,
     challenges: Arc<[Challenge]>,
     ticket_keys: Arc<[TicketKey]>,
+}
+
+/// Id of the certificate for a host in lower case: the host's own, or that of its wildcard.
+pub(crate) fn certificate<'a>(by_name: &'a Certificates, host: &str) -> Option<&'a Arc<str>> {
+    by_name.get(host).or_else(|| {
+        let (_, domain) = host.split_once('.')?;
+        by_name.get(&["*.", domain].concat())
+    })
 }
 
 /// A delta that does not follow the table's version.
@@ -71,6 +128,11 @@ impl Table {
         self.version
     }
 
+    /// Number of hosts.
+    pub(crate) fn len(&self) -> usize {
+        self.routes.len()
+    }
+
     pub(crate) fn is_known(&self) -> bool {
         self.known
     }
@@ -82,10 +144,12 @@ impl Table {
 
     /// Id of the certificate for a host in lower case: the host's own, or that of its wildcard.
     pub(crate) fn certificate(&self, host: &str) -> Option<&Arc<str>> {
-        self.certificates.get(host).or_else(|| {
-            let (_, domain) = host.split_once('.')?;
-            self.certificates.get(&["*.", domain].concat())
-        })
+        certificate(&self.certificates, host)
+    }
+
+    /// Certificates' ids by name.
+    pub(crate) const fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// Proofs of control that are asked for now.
@@ -227,11 +291,8 @@ mod tests {
     #[test]
     fn a_host_that_is_removed_and_added_at_once_is_added() {
         let table = Table::from(snapshot(1, vec![route("a.localhost")]));
-        let change = Change {
-            upsert: vec![route("a.localhost")],
-            remove: vec!["a.localhost".into()],
-            ..Change::default()
-        };
+        let change =
+            Change { upsert: vec![route("a.localhost")], remove: vec!["a.localhost".into()], ..Change::default() };
         let next = table.next(2, change).unwrap();
         assert!(next.find("a.localhost").is_some());
     }

@@ -6,14 +6,24 @@ use std::fmt;
 use common::manifest::{self, Encoding, Manifest, Variant};
 use http::HeaderValue;
 
+mod answer;
 mod conditional;
+mod file;
+mod multipart;
 mod negotiate;
 mod path;
 mod range;
 mod resolve;
+mod rules;
 mod serve;
 
-pub(crate) use serve::serve;
+pub(crate) use answer::{Answer, Body, Facts, answer, login};
+pub(crate) use conditional::names as names_tag;
+pub(crate) use negotiate::Accepted;
+pub(crate) use path::spellings;
+pub(crate) use serve::{Visitor, facts, serve};
+
+use rules::Rules;
 
 /// Bytes of a BLAKE3 hash.
 const HASH: usize = 32;
@@ -31,6 +41,8 @@ pub(crate) enum Unusable {
     Hash(String),
     #[error("the content type of `{0}` can't stand in a header")]
     ContentType(String),
+    #[error(transparent)]
+    Rule(#[from] rules::Unusable),
 }
 
 /// A static deployment.
@@ -38,6 +50,7 @@ pub(crate) enum Unusable {
 pub(crate) struct Site {
     files: HashMap<Box<str>, Asset>,
     single_page: bool,
+    rules: Rules,
     memory: usize,
 }
 
@@ -59,14 +72,15 @@ pub(crate) struct Form {
 }
 
 impl Site {
-    pub(crate) fn new(manifest: Manifest) -> Result<Self, Unusable> {
+    pub(crate) fn new(mut manifest: Manifest) -> Result<Self, Unusable> {
         if manifest.version != manifest::VERSION {
             return Err(Unusable::Version(manifest.version));
         }
+        let rules = Rules::take(&mut manifest)?;
         let mut files = HashMap::with_capacity(manifest.files.len());
         // Few content types for many files: each is kept once.
         let mut types: HashMap<String, HeaderValue> = HashMap::new();
-        let mut memory = size_of::<Self>();
+        let mut memory = size_of::<Self>() + rules.memory();
         for (path, file) in manifest.files {
             let Some(hash) = from_hex(&file.hash) else { return Err(Unusable::Hash(path)) };
             let content_type = match types.get(&file.content_type) {
@@ -89,7 +103,7 @@ impl Site {
             };
             files.insert(path.into(), asset);
         }
-        Ok(Self { files, single_page: manifest.single_page, memory })
+        Ok(Self { files, single_page: manifest.single_page, rules, memory })
     }
 
     fn file(&self, path: &str) -> Option<&Asset> {
@@ -116,9 +130,14 @@ impl Asset {
 impl Form {
     /// Its key in the store.
     pub(crate) fn key(&self) -> String {
+        manifest::blob_key(&self.hex(), self.encoding)
+    }
+
+    /// The content's hash in hexadecimal.
+    fn hex(&self) -> String {
         let mut hex = [0; 2 * HASH];
         to_hex(&self.hash, &mut hex);
-        manifest::blob_key(&String::from_utf8_lossy(&hex), self.encoding)
+        String::from_utf8_lossy(&hex).into_owned()
     }
 
     /// Its strong entity tag.
@@ -197,7 +216,7 @@ mod tests {
             fingerprinted: false,
         };
         let files = paths.iter().map(|p| ((*p).to_owned(), file(p))).collect();
-        Site::new(Manifest { version: manifest::VERSION, files, single_page: false }).unwrap()
+        Site::new(Manifest::of(files)).unwrap()
     }
 
     impl Form {
@@ -231,7 +250,7 @@ mod tests {
                 fingerprinted: false,
             };
             let files = [("/a".to_owned(), file)].into();
-            Site::new(Manifest { version, files, single_page: false }).err()
+            Site::new(Manifest { version, ..Manifest::of(files) }).err()
         };
         let hash = "a".repeat(64);
         assert_eq!(with(1, &hash, "text/plain"), None);

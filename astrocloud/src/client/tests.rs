@@ -40,6 +40,8 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
         feed_token: Secret::new("feed"),
         isolation: "none".to_owned(),
         max_upload_bytes: 1 << 20,
+        authority: None,
+        https_redirect: false,
     };
     let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();
     let ports = Ports { store, bus: bus.clone(), queue: Arc::new(MemoryQueue::new()) };

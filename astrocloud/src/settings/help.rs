@@ -10,7 +10,7 @@ const MEANINGS: [(&str, &str); 44] = [
     ("data_dir", "Folder of all state"),
     ("base_domain", "Project `shop` is at shop.<base domain>"),
     ("listen.http", "Where visitors reach sites; port 0 takes a free one"),
-    ("listen.https", "Reserved for TLS: nothing listens there yet"),
+    ("listen.https", "Where visitors reach sites over TLS; port 0 takes a free one"),
     ("listen.api", "Where the API and the dashboard are"),
     ("builds.concurrency", "Builds at one time"),
     ("builds.wall", "Time for install and build together"),

@@ -18,6 +18,7 @@ pub fn show(settings: &Settings, state: &State, platform: &Platform, dashboard: 
     let bold = Style::new().bold();
     let sandbox = platform.sandbox();
     let port = platform.http_url().port_or_known_default().unwrap_or(80);
+    let secure_port = platform.https_url().port_or_known_default().unwrap_or(443);
     let sites =
         sites_url(&format!("project.{}", settings.base_domain), port).map_or_else(|_| String::new(), String::from);
     let rows = [
@@ -27,7 +28,7 @@ pub fn show(settings: &Settings, state: &State, platform: &Platform, dashboard: 
         ),
         ("Sites", sites.replacen("project.", "<project>.", 1)),
         ("API", platform.api_url().to_string()),
-        ("HTTPS", format!("not yet: {} is reserved, nothing listens there", settings.listen.https)),
+        ("HTTPS", format!("port {secure_port}; trust {} to see no warning", platform.ca_certificate().display())),
         ("Isolation", sandbox.level().to_string()),
         ("State", state.path().display().to_string()),
     ];

@@ -1,10 +1,11 @@
 //! The parts of the platform, started in the order in which they need one another and ended in the reverse.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use acme::development::Authority;
 use anyhow::Context as _;
 use common::blob::ObjectStore;
 use common::bus::Bus;
@@ -13,9 +14,10 @@ use common::queue::Queue;
 use common::queue::memory::MemoryQueue;
 use common::registry::Registry;
 use common::registry::layout::OciLayout;
+use common::time::Timestamp;
 use control_plane::ControlPlane;
 use deployer::Deployer;
-use edge::Edge;
+use edge::{Edge, Sockets};
 use sandbox::Sandbox;
 use url::{Host, Url};
 
@@ -45,7 +47,9 @@ pub struct Platform {
     deployer: Deployer,
     plane: ControlPlane,
     sandbox: Sandbox,
+    authority: Arc<Authority>,
     http_url: Url,
+    https_url: Url,
 }
 
 impl Platform {
@@ -58,7 +62,12 @@ impl Platform {
         let api = control_plane::listen(settings.listen.api).await?;
         let visitors =
             edge::listen(settings.listen.http).context("sites have no address; choose another one with --http")?;
-        let http_url = reachable(visitors.addr)?;
+        let secure_visitors = edge::listen(settings.listen.https)
+            .context("sites have no address with https; choose another one with --https")?;
+        let http_url = reachable("http", visitors.addr)?;
+        let https_url = reachable("https", secure_visitors.addr)?;
+        let key = state.master_key();
+        let authority = Arc::new(Authority::load_or_create(&state.private("ca")?, key, Timestamp::now())?);
         let sandbox = Sandbox::detect(PathBuf::from(SELF), options(settings)).await;
 
         let store: ObjectStore = common::blob::open(&state.objects_url()?)?;
@@ -77,12 +86,17 @@ impl Platform {
             feed_token: state.feed_token(),
             isolation: sandbox.level().slug().to_owned(),
             max_upload_bytes: settings.sources.upload.0,
+            authority: Some(Arc::clone(&authority)),
+            // Browsers don't know the development CA, so nobody is led there who did not ask for it.
+            https_redirect: false,
         };
         let ports = control_plane::Ports { store: store.clone(), bus: bus.clone(), queue: queue.clone() };
         let plane = ControlPlane::start(api, config, ports).await?;
 
-        let edge_config = settings.edge(plane.api_url().clone(), state.feed_token(), state.private("edge")?);
-        let edge = Edge::start(visitors, edge_config, store.clone())?;
+        let mut edge_config = settings.edge(plane.api_url().clone(), state.feed_token(), state.private("edge")?);
+        edge_config.https_port = Some(secure_visitors.addr.port());
+        let sockets = Sockets { http: vec![visitors], https: vec![secure_visitors] };
+        let edge = Edge::start(sockets, edge_config, store.clone())?;
 
         let deployer_config = settings.deployer(work::folder(state, &sandbox).await?);
         let ledger = plane.ledger();
@@ -92,12 +106,22 @@ impl Platform {
         tokio::time::timeout(FIRST_ROUTES, edge.connected())
             .await
             .context("the edge did not get its routes from the control plane")?;
-        Ok(Self { edge, deployer, plane, sandbox, http_url })
+        Ok(Self { edge, deployer, plane, sandbox, authority, http_url, https_url })
     }
 
     /// Where visitors reach the edge.
     pub const fn http_url(&self) -> &Url {
         &self.http_url
+    }
+
+    /// Where visitors reach the edge over TLS.
+    pub const fn https_url(&self) -> &Url {
+        &self.https_url
+    }
+
+    /// File of the development CA's certificate, which makes every site's trusted.
+    pub fn ca_certificate(&self) -> &Path {
+        self.authority.path()
     }
 
     /// Where the API is.
@@ -131,13 +155,13 @@ fn options(settings: &Settings) -> sandbox::Options {
 }
 
 /// An address that can be opened on this machine, also when every address is listened on.
-fn reachable(addr: SocketAddr) -> anyhow::Result<Url> {
+fn reachable(scheme: &str, addr: SocketAddr) -> anyhow::Result<Url> {
     let loopback: std::net::IpAddr = match addr {
         SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
     };
     let ip = if addr.ip().is_unspecified() { loopback } else { addr.ip() };
-    Ok(Url::parse(&format!("http://{}/", SocketAddr::new(ip, addr.port())))?)
+    Ok(Url::parse(&format!("{scheme}://{}/", SocketAddr::new(ip, addr.port())))?)
 }
 
 /// Scheme and port of sites' URLs.
@@ -183,7 +207,7 @@ mod tests {
 
     #[test]
     fn urls_lead_to_where_the_edge_listens() {
-        let url = |addr: &str| reachable(addr.parse().unwrap()).unwrap().to_string();
+        let url = |addr: &str| reachable("http", addr.parse().unwrap()).unwrap().to_string();
         assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080/");
         assert_eq!(url("0.0.0.0:80"), "http://127.0.0.1/");
         assert_eq!(url("[::]:8080"), "http://[::1]:8080/");

@@ -1,7 +1,7 @@
 //! The ready file: where everything is, for scripts that started the platform.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use common::secret::Secret;
@@ -14,13 +14,12 @@ use super::platform::Platform;
 #[derive(Serialize)]
 struct Ready<'a> {
     http_url: String,
-    /// Null until TLS exists.
-    https_url: Option<String>,
+    https_url: String,
     api_url: String,
     dashboard_url: &'a Url,
     api_token: &'a Secret,
-    /// Path of the development CA; null until TLS exists.
-    ca_certificate: Option<PathBuf>,
+    /// File of the development CA, for clients that are to trust the sites' certificates.
+    ca_certificate: &'a Path,
 }
 
 /// Deletes what an earlier platform wrote: this one is not ready yet.
@@ -43,11 +42,11 @@ pub fn forget(file: &Path) -> anyhow::Result<()> {
 pub fn write(file: &Path, platform: &Platform, dashboard: &Url, api_token: &Secret) -> anyhow::Result<()> {
     let ready = Ready {
         http_url: bare(platform.http_url()),
-        https_url: None,
+        https_url: bare(platform.https_url()),
         api_url: bare(platform.api_url()),
         dashboard_url: dashboard,
         api_token,
-        ca_certificate: None,
+        ca_certificate: platform.ca_certificate(),
     };
     put(file, &ready).with_context(|| format!("the ready file {} can't be written", file.display()))
 }
@@ -81,17 +80,18 @@ mod tests {
         let token = Secret::new("ast_x");
         let ready = Ready {
             http_url: bare(&url("http://127.0.0.1:1/")),
-            https_url: None,
+            https_url: bare(&url("https://127.0.0.1:3/")),
             api_url: bare(&url("http://127.0.0.1:2/")),
             dashboard_url: &dashboard,
             api_token: &token,
-            ca_certificate: None,
+            ca_certificate: Path::new("/data/ca/ca.pem"),
         };
         put(&file, &ready).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         let expected = serde_json::json!({
-            "http_url": "http://127.0.0.1:1", "https_url": null, "api_url": "http://127.0.0.1:2",
-            "dashboard_url": "http://127.0.0.1:2/login?token=x", "api_token": "ast_x", "ca_certificate": null,
+            "http_url": "http://127.0.0.1:1", "https_url": "https://127.0.0.1:3", "api_url": "http://127.0.0.1:2",
+            "dashboard_url": "http://127.0.0.1:2/login?token=x", "api_token": "ast_x",
+            "ca_certificate": "/data/ca/ca.pem",
         });
         assert_eq!(read, expected);
         forget(&file).unwrap();

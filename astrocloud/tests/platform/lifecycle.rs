@@ -52,7 +52,10 @@ async fn a_build_that_the_kill_interrupted_is_built_again() {
         (deployment["status"] == "live").then_some(())
     })
     .await;
-    assert_eq!(platform.get("slow", "/").await.body.trim(), "done");
+    crate::support::until("the page is served", || async {
+        (platform.get("slow", "/").await.body.trim() == "done").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -67,7 +70,17 @@ async fn a_terminated_platform_drains_and_ends_well() {
 async fn the_ready_file_says_where_everything_is() {
     let platform = Platform::start().await;
     let ready = &platform.ready;
-    assert!(ready.https_url.is_none() && ready.ca_certificate.is_none(), "there is no TLS yet");
+    let source = folder(&[("index.html", "over TLS")]);
+    platform.deploy_live(source.path(), "shop", &[]).await;
+    let ca = std::fs::read(&ready.ca_certificate).unwrap();
+    let port = ready.https_url.port().unwrap();
+    let trusting = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
+        .resolve("shop.localhost", std::net::SocketAddr::from(([127, 0, 0, 1], port)))
+        .build()
+        .unwrap();
+    let page = trusting.get(format!("https://shop.localhost:{port}/")).send().await.unwrap();
+    assert_eq!(page.text().await.unwrap(), "over TLS");
     let health = reqwest::get(ready.api_url.join("/api/v1/health").unwrap()).await.unwrap();
     assert_eq!(health.status(), StatusCode::OK);
     let login = reqwest::get(ready.dashboard_url.clone()).await.unwrap();

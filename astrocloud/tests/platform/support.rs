@@ -33,11 +33,11 @@ pub struct Platform {
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct Ready {
     pub http_url: Url,
-    pub https_url: Option<Url>,
+    pub https_url: Url,
     pub api_url: Url,
     pub dashboard_url: Url,
     pub api_token: String,
-    pub ca_certificate: Option<PathBuf>,
+    pub ca_certificate: PathBuf,
 }
 
 /// What a command came to.

@@ -58,7 +58,7 @@ impl ApiError {
         )
     }
 
-    fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+    pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = %error, "a request failed");
         if says_full(error) {
             return Self::disk_full();

@@ -50,7 +50,7 @@ async fn serve(socket: WebSocket, state: State) {
                             tracing::warn!(%deployment, error = %e, "an app can't be started for a visitor");
                         }
                     }
-                    Ok(EdgeMessage::Usage { .. }) => {}
+                    Ok(EdgeMessage::Usage { projects }) => state.0.counts.report(projects),
                     Err(e) => tracing::warn!(error = %e, "an edge sent what is no message of the feed"),
                 },
                 Some(Ok(_)) => {}

@@ -3,20 +3,12 @@ use std::time::Duration;
 use common::revision::RevisionStatus;
 use serde_json::{Value, json};
 
-use crate::support::{FEED_TOKEN, Platform, Socket, within};
-
-const FEED: &str = "/internal/v1/routes";
+use crate::support::{FEED, FEED_TOKEN, Platform, within};
 
 fn hosts(routes: &Value) -> Vec<String> {
     let mut hosts: Vec<_> = routes.as_array().unwrap().iter().map(|r| r["host"].as_str().unwrap().to_owned()).collect();
     hosts.sort();
     hosts
-}
-
-async fn apply(edge: &mut Socket) -> Value {
-    let message = edge.next().await.unwrap();
-    edge.send(json!({ "type": "applied", "version": message["version"] })).await;
-    message
 }
 
 #[tokio::test]
@@ -25,12 +17,12 @@ async fn an_edge_gets_every_route_then_each_change_in_order() {
     platform.project("shop").await;
     let first = platform.deploy("shop").await;
     let mut edge = platform.socket(FEED, FEED_TOKEN).await;
-    let snapshot = apply(&mut edge).await;
+    let snapshot = edge.apply().await;
     let own = first.deployment_url.host_str().unwrap().to_owned();
     assert_eq!(snapshot["type"], "snapshot");
     assert_eq!(hosts(&snapshot["routes"]), [own.clone(), "shop.sites.localhost".to_owned()]);
 
-    let (second, delta) = tokio::join!(platform.deploy("shop"), apply(&mut edge));
+    let (second, delta) = tokio::join!(platform.deploy("shop"), edge.apply());
     assert_eq!(delta["version"].as_u64(), snapshot["version"].as_u64().map(|v| v + 1));
     let new = second.deployment_url.host_str().unwrap().to_owned();
     assert_eq!(hosts(&delta["upsert"]), [new.clone(), "shop.sites.localhost".to_owned()]);
@@ -38,8 +30,8 @@ async fn an_edge_gets_every_route_then_each_change_in_order() {
     assert_eq!(live["deployment"], json!(second.id));
     assert_eq!(live["target"]["earlier"][0]["deployment"], json!(first.id));
 
-    let (_, gone) = tokio::join!(platform.call(reqwest::Method::DELETE, "/projects/shop", None), apply(&mut edge));
-    assert!(gone["upsert"].as_array().unwrap().is_empty());
+    let (_, gone) = tokio::join!(platform.call(reqwest::Method::DELETE, "/projects/shop", None), edge.apply());
+    assert!(gone["upsert"].is_null(), "what does not change is left out");
     assert_eq!(gone["remove"].as_array().unwrap().len(), 3);
 }
 
@@ -50,7 +42,7 @@ async fn a_flip_is_answered_only_once_the_edge_has_it() {
     platform.deploy("shop").await;
     platform.deploy("shop").await;
     let mut edge = platform.socket(FEED, FEED_TOKEN).await;
-    apply(&mut edge).await;
+    edge.apply().await;
     let rollback = platform.post("/projects/shop/rollback", json!({}));
     tokio::pin!(rollback);
     let delta = tokio::select! {
@@ -92,7 +84,7 @@ async fn an_app_that_is_not_live_runs_while_visitors_ask_for_its_own_address() {
     ledger.revision(&apps[0], RevisionStatus::Stopped).await.unwrap();
     assert!(ledger.wanted_app(&apps[0]).await.unwrap().is_none());
     let mut edge = platform.socket(FEED, FEED_TOKEN).await;
-    let snapshot = apply(&mut edge).await;
+    let snapshot = edge.apply().await;
     let route = |routes: &Value| {
         let own = |r: &&Value| r["deployment"] == json!(apps[0]) && r["production"] == false;
         routes.as_array().unwrap().iter().find(own).unwrap()["target"].clone()
@@ -109,7 +101,7 @@ async fn an_app_that_is_not_live_runs_while_visitors_ask_for_its_own_address() {
     };
     assert!(!wanted.await.once);
     let running = RevisionStatus::Running { endpoint, restarts: 0 };
-    let (reported, delta) = tokio::join!(ledger.revision(&apps[0], running), apply(&mut edge));
+    let (reported, delta) = tokio::join!(ledger.revision(&apps[0], running), edge.apply());
     reported.unwrap();
     assert_eq!(route(&delta["upsert"])["upstreams"], json!([endpoint]));
     assert_eq!(platform.read(&apps[0]).await.status, common::api::DeploymentStatus::Ready);

@@ -2,13 +2,18 @@
 //! queue. The tests play the deployer and the edge.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod support;
+
 mod auth;
+mod certificates;
 mod deployments;
 mod env;
 mod feed;
 mod logs;
 mod openapi;
+mod policy;
 mod projects;
+mod purge;
 mod recovery;
-mod support;
 mod uploads;
+mod usage;

@@ -22,6 +22,8 @@ use url::Url;
 
 pub const TOKEN: &str = "ast_test-token";
 pub const FEED_TOKEN: &str = "feed_test-token";
+/// The route feed.
+pub const FEED: &str = "/internal/v1/routes";
 pub const MAX_UPLOAD: u64 = 1 << 20;
 /// Longest wait for anything that must come: a test that needs it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -68,6 +70,8 @@ impl Platform {
             feed_token: Secret::new(FEED_TOKEN),
             isolation: "bubblewrap".to_owned(),
             max_upload_bytes: MAX_UPLOAD,
+            authority: authority(folder.path()),
+            https_redirect: false,
         };
         let queue: Queue = Arc::new(MemoryQueue::new());
         let bus: Bus = Arc::new(FileBus::new(at("logs")).unwrap());
@@ -218,9 +222,35 @@ impl Socket {
         }
     }
 
+    /// The next message of the route feed, of which an edge says that it applied it.
+    pub async fn apply(&mut self) -> Value {
+        let message = self.next().await.unwrap();
+        self.send(json!({ "type": "applied", "version": message["version"] })).await;
+        message
+    }
+
     pub async fn send(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
+}
+
+/// The development CA; none when its key was sealed with another master key.
+fn authority(folder: &std::path::Path) -> Option<Arc<acme::development::Authority>> {
+    let key = MasterKey::load_or_create(&folder.join("master.key")).unwrap();
+    acme::development::Authority::load_or_create(folder, &key, common::time::Timestamp::now()).ok().map(Arc::new)
+}
+
+/// Looks again and again until something is so.
+pub async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
+    within(async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
 }
 
 /// Waits for what must come.

@@ -20,7 +20,7 @@ const SILENT: [&str; 13] = [
     ".npmrc",
     ".cache",
 ];
-/// Rules of other hosts, at the top of a site.
+/// Rules for the edge, at the top of a site: read, and not published.
 const RULES: [&str; 2] = ["_headers", "_redirects"];
 
 /// Why a name is not published.
@@ -34,7 +34,7 @@ pub enum Reason {
     Hidden,
     /// Packages that a package manager installed.
     Installed,
-    /// Rules of another host.
+    /// Rules for the edge.
     Rules,
 }
 

@@ -14,7 +14,7 @@
 //! - names that begin with a dot, except `.well-known`: what tools and editors leave behind, and secrets
 //!   (`.env`). The developer is told, unless nobody would want it published (`.git`, `.DS_Store` …);
 //! - `node_modules` beside a `package.json`, which is an installation. One elsewhere is a bundler's output;
-//! - `_headers` and `_redirects` at the top, which are rules of other hosts and not honoured here.
+//! - `_headers` and `_redirects` at the top, which are rules for the edge and become part of the manifest.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use common::blob::ObjectStore;
 use common::id::DeploymentId;
-use common::manifest::{File, Manifest, VERSION, is_fingerprinted};
+use common::manifest::{File, Manifest, is_fingerprinted};
 
 mod blobs;
 mod blocking;
@@ -32,6 +32,7 @@ mod error;
 mod known;
 mod left_out;
 mod media;
+mod rules;
 mod seal;
 mod tree;
 mod walk;
@@ -101,8 +102,8 @@ pub async fn publish(store: &ObjectStore, site: Site<'_>, limits: &Limits) -> Re
     // Stops work on other threads when this future ends, however it ends.
     let stop = blocking::Stop::new();
     let (listing, known) = tokio::join!(list(site.folder, *limits, &stop), known::read(store, site.previous));
-    let (tree, listing) = listing?;
-    let entries = Arc::new(listing.files);
+    let (tree, listing, rules) = listing?;
+    let entries: Arc<Vec<Entry>> = Arc::new(listing.files.into_values().collect());
     let digests = digest::all(&tree, &entries, &stop).await?;
 
     let types: Vec<String> = entries.iter().zip(&digests).map(|(e, d)| media::content_type(&e.path, d)).collect();
@@ -127,13 +128,19 @@ pub async fn publish(store: &ObjectStore, site: Site<'_>, limits: &Limits) -> Re
         );
     }
     let single_page = site.single_page && files.contains_key("/index.html") && !files.contains_key("/404.html");
-    let manifest = Manifest { version: VERSION, files, single_page };
+    let manifest = Manifest {
+        single_page,
+        redirects: rules.redirects,
+        headers: rules.headers,
+        logins: rules.logins,
+        ..Manifest::of(files)
+    };
     let published = Published {
         files: manifest.files.len(),
         bytes: manifest.files.values().map(|f| f.size).sum(),
         new_files,
         new_bytes,
-        warnings: listing.warnings,
+        warnings: [listing.warnings, rules.warnings].concat(),
     };
     seal::write(store, site.deployment, manifest).await?;
     tracing::info!(
@@ -147,17 +154,18 @@ pub async fn publish(store: &ObjectStore, site: Site<'_>, limits: &Limits) -> Re
     Ok(published)
 }
 
-/// Opens the folder and lists what it publishes.
+/// Opens the folder, lists what it publishes, and reads its rules.
 async fn list(
     folder: &Path,
     limits: Limits,
     stop: &blocking::Stop,
-) -> Result<(Arc<Tree>, walk::Listing), PublishError> {
+) -> Result<(Arc<Tree>, walk::Listing, rules::Rules), PublishError> {
     let (folder, flag) = (folder.to_owned(), stop.flag());
     blocking::run(move || {
         let tree = Tree::open(&folder)?;
         let listing = walk::list(&tree, &limits, &flag)?;
-        Ok((Arc::new(tree), listing))
+        let rules = rules::read(&tree, &listing.files);
+        Ok((Arc::new(tree), listing, rules))
     })
     .await
 }

@@ -33,8 +33,8 @@ pub struct Entry {
 /// What a folder publishes.
 #[derive(Debug)]
 pub struct Listing {
-    /// In the order of their paths.
-    pub files: Vec<Entry>,
+    /// By their paths.
+    pub files: BTreeMap<String, Entry>,
     /// Sentences for the developer.
     pub warnings: Vec<String>,
 }
@@ -44,11 +44,12 @@ pub fn list(tree: &Tree, limits: &Limits, stop: &Flag) -> Result<Listing, Publis
     let mut walk =
         Walk { tree, limits, stop, files: BTreeMap::new(), folders: 0, bytes: 0, warnings: Warnings::default() };
     walk.folder(Path::new(""), "", &mut Vec::new())?;
-    if walk.files.is_empty() {
+    // A site may do nothing but redirect.
+    if walk.files.is_empty() && !walk.warnings.has_redirects() {
         return Err(PublishError::EmptySite { left_out: walk.warnings.inset() });
     }
     let warnings = walk.warnings.sentences(&walk.files);
-    Ok(Listing { files: walk.files.into_values().collect(), warnings })
+    Ok(Listing { files: walk.files, warnings })
 }
 
 struct Walk<'a> {

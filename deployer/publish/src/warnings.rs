@@ -41,23 +41,28 @@ pub struct Warnings {
     secret: Names,
     hidden: Names,
     installed: Names,
-    rules: Names,
+    has_redirects: bool,
 }
 
 impl Warnings {
     pub fn left_out(&mut self, reason: Reason, path: &str) {
         match reason {
             Reason::Silent => {}
+            Reason::Rules => self.has_redirects |= path == "/_redirects",
             Reason::Secret => self.secret.add(path),
             Reason::Hidden => self.hidden.add(path),
             Reason::Installed => self.installed.add(path),
-            Reason::Rules => self.rules.add(path),
         }
+    }
+
+    /// Whether the site has a file of redirects.
+    pub const fn has_redirects(&self) -> bool {
+        self.has_redirects
     }
 
     /// What was left out, as an inset of a sentence; empty when nothing was.
     pub fn inset(&self) -> String {
-        let all = [&self.secret, &self.hidden, &self.installed, &self.rules];
+        let all = [&self.secret, &self.hidden, &self.installed];
         let list: Vec<String> = all.into_iter().filter_map(Names::list).collect();
         if list.is_empty() {
             String::new()
@@ -79,12 +84,12 @@ impl Warnings {
             &self.installed,
             "Left out {}: installed packages are not published. Copy what pages load into another folder.",
         );
-        tell(&self.rules, "Left out {}: rules of this form are not honoured yet.");
         tell(
             &same_but_for_case(files),
             "Some names differ in upper and lower case only: {}. Each is published under its own address; a wrong link to one shows the other.",
         );
-        if !files.contains_key("/index.html") {
+        let has_only_redirects = self.has_redirects && files.is_empty();
+        if !files.contains_key("/index.html") && !has_only_redirects {
             told.push(no_index(files));
         }
         told

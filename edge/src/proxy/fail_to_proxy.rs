@@ -7,7 +7,7 @@ use super::Ctx;
 use crate::page::Page;
 
 pub(super) async fn fail_to_proxy(session: &mut Session, error: &Error, ctx: &Ctx) -> FailToProxy {
-    let page = page(error);
+    let page = if ctx.was_silent { Some(Page::GatewayTimeout) } else { page(error) };
     log(error, page.as_ref(), ctx);
     let mut told = 0;
     // An answer that has begun can only be broken off.

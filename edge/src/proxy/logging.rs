@@ -1,38 +1,91 @@
-//! Phase: a request has ended. Writes the access log: one event a request, without query and fields,
-//! which may hold secrets.
+//! Phase: a request has ended. Tells of it, without query and fields, which may hold secrets.
 
-use http::header;
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, Version, header};
+use observe::{CacheResult, Protocol, Record, Trace, Upstream};
+use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
-use tracing::Level;
+use response_cache::{Forward, Status};
 
-use super::Ctx;
+use super::trace::SAMPLED;
+use super::{Ctx, Proxy};
+use crate::{access, transport};
 
-/// The access log's target.
-const ACCESS: &str = "edge::access";
-/// Characters of a host name or path that are logged: what is longer is a visitor's mischief.
-const MAX_LOGGED: usize = 512;
+/// What an app says of a kept answer that still holds.
+const NOT_MODIFIED: u16 = 304;
 
-pub(super) fn logging(session: &Session, ctx: &Ctx) {
-    if !tracing::enabled!(target: ACCESS, Level::INFO) {
-        return;
-    }
+pub(super) fn logging(proxy: &Proxy, session: &Session, ctx: &Ctx) {
     let request = session.req_header();
     let route = ctx.entry.as_ref().map(|e| &e.route);
-    let named = || request.headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let host = route.map(|r| r.host.as_str()).or_else(named).unwrap_or_default();
-    tracing::info!(
-        target: ACCESS,
-        host = cut(host),
-        project = route.map(|r| r.project.as_str()),
-        deployment = route.map(|r| r.deployment.as_str()),
-        method = request.method.as_str(),
-        path = cut(request.uri.path()),
-        status = session.response_written().map(|r| r.status.as_u16()),
-        bytes = session.body_bytes_sent(),
-        duration_ms = ctx.started.elapsed().as_secs_f64() * 1000.0,
-    );
+    let field = |name: HeaderName| text(&request.headers, name);
+    let host = route.map(|r| r.host.as_str()).or_else(|| field(header::HOST)).or_else(|| request.uri.host());
+    let trace = ctx.trace;
+    let record = Record {
+        project: route.map(|r| r.project.as_str()),
+        deployment: route.map(|r| r.deployment.as_str()),
+        host: host.unwrap_or_default(),
+        method: request.method.as_str(),
+        path: request.uri.path(),
+        status: session.response_written().map(|r| r.status.as_u16()),
+        bytes_in: count(session.body_bytes_read()),
+        bytes_out: count(session.body_bytes_sent()),
+        duration: ctx.started.elapsed(),
+        first_byte: ctx.first_byte.map(|at| at.saturating_duration_since(ctx.started)),
+        cache: ctx.cached.map(cache_result),
+        upstream: ctx.upstream,
+        request_id: ctx.request_id.to_str().unwrap_or_default(),
+        trace: (trace.id != 0).then_some(Trace {
+            trace_id: trace.id,
+            span_id: trace.span,
+            parent: trace.parent,
+            sampled: trace.flags & SAMPLED != 0,
+        }),
+        client: ctx.client.as_ref().map(IpAddr::to_canonical),
+        tls: transport::peer(session).and_then(|p| p.tls.as_ref()).map(|tls| tls.version),
+        protocol: match request.version {
+            Version::HTTP_10 => Protocol::Http10,
+            Version::HTTP_2 => Protocol::H2,
+            _ => Protocol::Http11,
+        },
+        user_agent: request.headers.get(header::USER_AGENT).map(|v| v.as_bytes()).unwrap_or_default(),
+        rules: if ctx.rules.is_empty() { ctx.permit.rules() } else { &ctx.rules },
+        refused: ctx.refused,
+    };
+    access::tell(&proxy.observer, &record);
 }
 
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_LOGGED)]
+/// An app's instance did not answer; counts it, and whether another is asked.
+pub(super) fn upstream_failed(proxy: &Proxy, error: &Error, is_connecting: bool) {
+    use ErrorType::{ConnectTimedout, ReadTimedout, WriteTimedout};
+    if !is_connecting && *error.esource() != ErrorSource::Upstream {
+        return;
+    }
+    let metrics = proxy.observer.metrics();
+    metrics.upstream(match error.etype() {
+        _ if is_connecting => Upstream::ConnectFailed,
+        ConnectTimedout | ReadTimedout | WriteTimedout => Upstream::TimedOut,
+        _ => Upstream::Broken,
+    });
+    if error.retry() {
+        metrics.upstream(Upstream::Retried);
+    }
+}
+
+fn cache_result(status: Status) -> CacheResult {
+    match status.forward {
+        None if status.ttl.is_some_and(|ttl| ttl < 0) => CacheResult::Stale,
+        None => CacheResult::Hit,
+        Some(Forward::Bypass | Forward::Method) => CacheResult::Bypass,
+        Some(Forward::Stale) if status.forward_status == Some(NOT_MODIFIED) => CacheResult::Revalidated,
+        Some(_) => CacheResult::Miss,
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }

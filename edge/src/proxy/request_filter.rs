@@ -1,4 +1,16 @@
 //! Phase: the head of a request is read. Chooses the route; answers what needs no app.
+//!
+//! In this order, each in a file of its own, and the first that answers ends it:
+//! 1. `visitor`: who asks, and the request's ids; what strangers claim is taken away.
+//! 2. `doubt`: requests that two servers could read differently are refused.
+//! 3. `host`, and the route of the host.
+//! 4. A host that the connection's certificate does not cover is refused (421).
+//! 5. `challenge`: proofs of control for a certificate authority, also for hosts without a route.
+//! 6. Hosts without a route are told so.
+//! 7. `https`: plain HTTP is led to HTTPS.
+//! 8. Guard: access lists, rules, limits, overload.
+//! 9. Protection: passwords.
+//! 10. A static site; or an app: its kept answer, or the instance that is asked.
 
 use std::sync::Arc;
 
@@ -6,14 +18,15 @@ use common::route::Target;
 use pingora_core::Result;
 use pingora_proxy::Session;
 
-use super::{Ctx, Proxy, doubt, upstream_peer, wake};
+use super::{Ctx, Proxy, app, challenge, doubt, guard, https, kept, protection, visitor, wake};
 use crate::page::Page;
 use crate::routes::Entry;
-use crate::{host, site};
+use crate::{host, site, transport};
 
 /// Returns whether the answer is sent.
 pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
     prepare(proxy, session);
+    visitor::introduce(proxy, session, ctx);
     if let Err(page) = doubt::refuse(session) {
         session.set_keepalive(None);
         page.send(session, None).await?;
@@ -21,12 +34,13 @@ pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &m
     }
     let found = match host::of(session.req_header()) {
         None => Err(Page::BadRequest("The request does not say which site it is for.")),
+        Some(host) if is_misdirected(proxy, session, &host) => Err(Page::Misdirected),
         Some(host) => find(proxy, &host),
     };
-    let found = match found {
-        Ok(entry) if wake::is_asleep(&entry) => wake::wait(proxy, entry).await,
-        found => found,
-    };
+    ctx.entry = found.as_ref().ok().map(Arc::clone);
+    if challenge::answered(proxy, session, ctx).await? {
+        return Ok(true);
+    }
     let entry = match found {
         Ok(entry) => entry,
         Err(page) => {
@@ -34,19 +48,62 @@ pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &m
             return Ok(true);
         }
     };
-    ctx.entry = Some(Arc::clone(&entry));
+    if https::redirected(proxy, session, ctx, &entry).await? {
+        return Ok(true);
+    }
+    if guard::answered(proxy, session, ctx, &entry).await? {
+        return Ok(true);
+    }
+    let protected = match protection::protect(proxy, session, &entry).await {
+        Ok(protected) => protected,
+        Err(page) => {
+            page.send(session, Some(&entry)).await?;
+            return Ok(true);
+        }
+    };
+    serve(proxy, session, ctx, entry, protected).await
+}
+
+/// Whether the connection is for another host than the request.
+fn is_misdirected(proxy: &Proxy, session: &Session, host: &str) -> bool {
+    transport::peer(session).is_some_and(|peer| transport::is_misdirected(peer, &proxy.routes.now(), host))
+}
+
+/// The site or the app itself. `protected` says that the visitor has logged in.
+async fn serve(
+    proxy: &Proxy,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut entry: Arc<Entry>,
+    protected: bool,
+) -> Result<bool> {
+    if wake::is_asleep(&entry) {
+        entry = match wake::wait(proxy, entry).await {
+            Ok(entry) => entry,
+            Err(page) => {
+                page.send(session, ctx.entry.as_deref()).await?;
+                return Ok(true);
+            }
+        };
+        ctx.entry = Some(Arc::clone(&entry));
+    }
     match &entry.route.target {
-        Target::Static { earlier } => {
-            site::serve(session, &entry, earlier, &proxy.cache).await?;
+        Target::Static { .. } => {
+            let country = ctx.client.and_then(|client| proxy.guard.country(client));
+            let visitor = site::Visitor {
+                secure: ctx.scheme == visitor::Scheme::Https,
+                country: country.as_ref().map(::guard::Country::as_str),
+                protected,
+                permit: Some(&ctx.permit),
+            };
+            site::serve(session, &entry, &proxy.cache, visitor).await?;
             Ok(true)
         }
-        Target::App { upstreams, unavailable, .. } => {
-            wake::keep_awake(proxy, &entry);
-            ctx.upstream = upstream_peer::choose(upstreams, &[]);
-            if ctx.upstream.is_none() {
-                Page::Unavailable(unavailable.clone()).send(session, Some(&entry)).await?;
+        Target::App { .. } => {
+            if kept::answered(proxy, session, ctx, &entry).await? {
+                return Ok(true);
             }
-            Ok(ctx.upstream.is_none())
+            app::prepare(proxy, session, ctx, &entry).await
         }
     }
 }

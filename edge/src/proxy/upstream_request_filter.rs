@@ -1,36 +1,56 @@
 //! Phase: the request's head as the app gets it. The app may trust what these fields say of the visitor,
-//! because whatever the visitor wrote there is replaced.
+//! because whatever a stranger wrote there was taken away (see `visitor`). Pingora has removed what concerns the
+//! visitor's connection alone: the hop-by-hop fields (RFC 9110 section 7.6.1), and those that `Connection` names.
 
-use http::{HeaderName, HeaderValue, header};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::{HeaderValue, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-const PREFIX: &str = "x-forwarded-";
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+use super::visitor::{FOR, HOST, PORT, PROTO, REAL_IP};
+use super::{Ctx, trace};
+use crate::answer::REQUEST_ID;
+use crate::transport;
 
-pub(super) fn upstream_request_filter(session: &Session, request: &mut RequestHeader) -> Result<()> {
-    let forged: Vec<HeaderName> = request
-        .headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(PREFIX) || **name == header::FORWARDED || **name == REAL_IP)
-        .cloned()
-        .collect();
-    for name in &forged {
-        request.remove_header(name);
+pub(super) fn upstream_request_filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    let named = request.headers.get(header::HOST).cloned();
+    let authority = || request.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+    let host = named.or_else(authority);
+    if let Some(client) = ctx.client {
+        let neighbour = transport::peer(session).map(|p| p.address.ip().to_canonical()).filter(|ip| *ip != client);
+        let proxies = || ctx.proxies.iter().copied().chain(neighbour);
+        let text = |text: String| HeaderValue::try_from(text).map_err(|e| invalid("the visitor's address", e));
+        let mut forwarded_for = client.to_string();
+        let host = host.as_ref().and_then(|h| h.to_str().ok()).filter(|h| is_plain(h));
+        let mut forwarded = element(client);
+        if let Some(host) = host {
+            // Writing to a string can't fail.
+            let _ = write!(forwarded, ";host=\"{host}\"");
+        }
+        let _ = write!(forwarded, ";proto={}", ctx.scheme.as_str());
+        for proxy in proxies() {
+            let _ = write!(forwarded_for, ", {proxy}");
+            let _ = write!(forwarded, ", {}", element(proxy));
+        }
+        request.insert_header(REAL_IP, text(client.to_string())?)?;
+        request.insert_header(FOR, text(forwarded_for)?)?;
+        request.insert_header(header::FORWARDED, text(forwarded)?)?;
     }
-    if let Some(address) = session.client_addr().and_then(|a| a.as_inet()) {
-        let address = HeaderValue::from_str(&address.ip().to_canonical().to_string())
-            .map_err(|e| Error::because(ErrorType::InternalError, "the visitor's address", e))?;
-        request.insert_header(FOR, address.clone())?;
-        request.insert_header(REAL_IP, address)?;
-    }
-    request.insert_header(PROTO, HeaderValue::from_static("http"))?;
-    if let Some(host) = request.headers.get(header::HOST).cloned() {
+    request.insert_header(PROTO, HeaderValue::from_static(ctx.scheme.as_str()))?;
+    if let Some(host) = host {
+        let port = port(host.as_bytes()).unwrap_or_else(|| ctx.scheme.port());
+        request.insert_header(PORT, HeaderValue::from(port))?;
         request.insert_header(HOST, host)?;
+    }
+    request.insert_header(REQUEST_ID, ctx.request_id.clone())?;
+    if let Some(field) = ctx.trace.field() {
+        request.insert_header(trace::PARENT, field)?;
+    }
+    if ctx.trace.parent.is_none() {
+        request.remove_header(&trace::STATE);
     }
     // An app expects the origin form (RFC 9112 section 3.2.1).
     let is_origin_form = request.uri.authority().is_none() && request.raw_path().starts_with(b"/");
@@ -39,4 +59,46 @@ pub(super) fn upstream_request_filter(session: &Session, request: &mut RequestHe
         request.set_raw_path(&path)?;
     }
     Ok(())
+}
+
+fn invalid(what: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Box<Error> {
+    Error::because(ErrorType::InternalError, what, error)
+}
+
+/// A hop of `Forwarded` (RFC 7239 section 6).
+fn element(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("for={address}"),
+        IpAddr::V6(address) => format!("for=\"[{address}]\""),
+    }
+}
+
+/// Whether a host can stand in quotes as it is.
+fn is_plain(host: &str) -> bool {
+    host.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
+}
+
+pub(super) fn port(host: &[u8]) -> Option<u16> {
+    let host = std::str::from_utf8(host).ok()?;
+    let (_, port) = host.rsplit_once(':')?;
+    port.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_what_stands_after_the_last_colon() {
+        for (host, expected) in [
+            (&b"a.example:8080"[..], Some(8080)),
+            (b"a.example", None),
+            (b"[::1]:8443", Some(8443)),
+            (b"[::1]", None),
+            (b"a.example:", None),
+            (b"a.example:70000", None),
+        ] {
+            assert_eq!(port(host), expected, "{}", host.escape_ascii());
+        }
+    }
 }

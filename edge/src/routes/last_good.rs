@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Routes, Table};
 
 const NAME: &str = "routes.json";
-const NEW_NAME: &str = "routes.json.new";
+/// How the file ends before it is whole; in front of that stands a number of its own for each write, because two edges
+/// write while one takes over from the other.
+const NEW: &str = ".new";
 /// Where a file that can't be read is put, for whoever wants to know why.
 const DAMAGED_NAME: &str = "routes.json.damaged";
 /// Shortest time between two writes: a burst of changes is written once. A crash loses at most the changes
@@ -46,11 +48,26 @@ pub(crate) fn load(folder: &Path) -> Table {
 }
 
 fn save(folder: &Path, table: &Table) -> io::Result<()> {
-    let new = folder.join(NEW_NAME);
-    let mut file = fs::File::create(&new)?;
-    file.write_all(&serde_json::to_vec(&table.snapshot())?)?;
-    file.sync_all()?;
-    fs::rename(&new, folder.join(NAME))
+    let new = folder.join(format!("{NAME}.{:016x}{NEW}", rand::random::<u64>()));
+    let mut file = fs::File::create_new(&new)?;
+    let text = serde_json::to_vec(&table.snapshot())?;
+    let written = file.write_all(&text).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&new, folder.join(NAME))).inspect_err(|_| {
+        // The failure that is told is the one that led here.
+        let _ = fs::remove_file(&new);
+    })
+}
+
+/// Removes what an edge left that was killed while it wrote. A running one, from which this one takes over, at most
+/// fails to write once.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(NAME) && name.ends_with(NEW)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the routes to disk when they changed.
@@ -62,6 +79,9 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn start(folder: PathBuf, routes: Arc<Routes>) -> Self {
         let stop = CancellationToken::new();
+        if let Err(e) = remove_unfinished(&folder) {
+            tracing::warn!(error = %e, folder = %folder.display(), "routes that were half-written can't be removed");
+        }
         // Subscribed here, so that no change from now on is missed.
         let changes = routes.changes();
         let task = tokio::spawn(keep(folder, routes, changes, stop.clone()));
@@ -143,7 +163,10 @@ mod tests {
         let again = load(folder.path());
         assert!(again.is_known());
         assert_eq!(again.snapshot(), routes.now().snapshot());
-        assert!(!folder.path().join(NEW_NAME).exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::write(folder.path().join(format!("{NAME}.0{NEW}")), "half").unwrap();
+        Keeper::start(folder.path().to_owned(), routes).finish().await;
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "what was half-written is gone");
     }
 
     #[test]

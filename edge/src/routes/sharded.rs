@@ -24,6 +24,11 @@ impl<V: Clone> Sharded<V> {
         (self.hasher.hash_one(name) % SHARDS as u64) as usize
     }
 
+    /// Number of names.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.len()).sum()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&V> {
         self.shards[self.shard_of(name)].get(name)
     }
@@ -40,7 +45,51 @@ impl<V: Clone> Sharded<V> {
         }
     }
 
+    /// Values that stand in the place of others in an older map, as pairs of old and new; and whether a name is gone.
+    /// Quick where both have parts in common.
+    pub(crate) fn replaced_since(&self, older: &Self) -> (Vec<(V, V)>, bool)
+    where
+        V: PartialEq,
+    {
+        let changed = self.shards.iter().zip(&older.shards).filter(|(new, old)| !Arc::ptr_eq(new, old));
+        let (mut replaced, mut is_any_gone) = (Vec::new(), false);
+        for (new, old) in changed {
+            for (name, value) in &**new {
+                if let Some(before) = older.get(name).filter(|before| *before != value) {
+                    replaced.push((before.clone(), value.clone()));
+                }
+            }
+            is_any_gone |= old.keys().any(|name| self.get(name).is_none());
+        }
+        (replaced, is_any_gone)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
         self.shards.iter().flat_map(|s| s.iter()).map(|(name, value)| (&**name, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_replaced_is_found_in_a_changed_copy_and_in_a_map_of_its_own() {
+        let filled = || {
+            let mut map = Sharded::new();
+            for i in 0..1000 {
+                map.insert(&format!("{i}.example"), i);
+            }
+            map
+        };
+        let older = filled();
+        for mut newer in [older.clone(), filled()] {
+            assert_eq!(newer.replaced_since(&older), (Vec::new(), false));
+            newer.insert("7.example", 77);
+            newer.insert("new.example", 1);
+            assert_eq!(newer.replaced_since(&older), (vec![(7, 77)], false));
+            newer.remove("8.example");
+            assert_eq!(newer.replaced_since(&older), (vec![(7, 77)], true));
+        }
     }
 }

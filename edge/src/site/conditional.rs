@@ -21,10 +21,15 @@ pub(crate) fn evaluate(headers: &HeaderMap, tag: &[u8]) -> Condition {
     {
         return Condition::Failed;
     }
-    if lists(header::IF_NONE_MATCH).any(|list| matches(list, |_, given| given == tag)) {
+    if lists(header::IF_NONE_MATCH).any(|list| names(list, tag)) {
         return Condition::NotModified;
     }
     Condition::Holds
+}
+
+/// Whether the value of an `If-None-Match` names this tag: then the visitor has the file.
+pub(crate) fn names(list: &[u8], tag: &[u8]) -> bool {
+    matches(list, |_, given| given == tag)
 }
 
 /// Whether `If-Range` lets a range be sent: without one, or when it is the file's own strong tag.

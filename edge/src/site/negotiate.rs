@@ -19,10 +19,15 @@ impl Accepted {
     /// Reads `Accept-Encoding`. Without one, only the file as it is; a weight decides whether an encoding is
     /// acceptable at all, and among those the smallest form wins.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self::of_values(headers.get_all(header::ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes))
+    }
+
+    /// The same of the field's values.
+    pub(crate) fn of_values<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut explicit = [None; 4];
         let mut any = None;
-        for value in headers.get_all(header::ACCEPT_ENCODING) {
-            for item in value.as_bytes().split(|b| *b == b',') {
+        for value in values {
+            for item in value.split(|b| *b == b',') {
                 let mut parts = item.split(|b| *b == b';').map(<[u8]>::trim_ascii);
                 let name = parts.next().unwrap_or_default();
                 let wanted = parts.all(is_wanted);
@@ -43,6 +48,11 @@ impl Accepted {
         let [br, zstd, gzip, identity] = explicit;
         let coded = |e: Option<bool>| e.or(any).unwrap_or(false);
         Self { br: coded(br), zstd: coded(zstd), gzip: coded(gzip), identity: identity.or(any).unwrap_or(true) }
+    }
+
+    /// A number below 16 that differs when this does.
+    pub(crate) const fn class(self) -> u8 {
+        self.br as u8 | (self.zstd as u8) << 1 | (self.gzip as u8) << 2 | (self.identity as u8) << 3
     }
 
     const fn takes(self, encoding: Encoding) -> bool {

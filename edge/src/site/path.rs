@@ -55,6 +55,21 @@ pub(crate) fn has_extension(path: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(stem, extension)| !stem.is_empty() && !extension.is_empty())
 }
 
+/// A decoded path, and the other paths at which a static site may show the same page: with and without a file's
+/// extension, and with and without an index's name.
+pub(crate) fn spellings(path: &str) -> Vec<String> {
+    let stem = path.strip_suffix('/').unwrap_or(path);
+    let clean = stem.strip_suffix(".html").unwrap_or(stem);
+    let clean = clean.strip_suffix("/index").unwrap_or(clean);
+    let mut all = vec![path.to_owned()];
+    for other in [format!("{clean}/"), format!("{clean}.html"), format!("{clean}/index.html")] {
+        if !all.contains(&other) {
+            all.push(other);
+        }
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -113,6 +128,18 @@ mod tests {
                 Err(_) => assert!(!(0x20..0x7f).contains(&byte) || byte == b'\\', "{byte}"),
             }
         }
+    }
+
+    #[test]
+    fn a_page_has_several_spellings() {
+        for path in ["/a", "/a/", "/a.html", "/a/index", "/a/index.html"] {
+            let all = spellings(path);
+            for spelling in [path, "/a/", "/a.html", "/a/index.html"] {
+                assert!(all.iter().any(|s| s == spelling), "{path}: {all:?}");
+            }
+        }
+        assert!(spellings("/").iter().any(|s| s == "/index.html"));
+        assert!(spellings("/index.html").iter().any(|s| s == "/"));
     }
 
     #[test]

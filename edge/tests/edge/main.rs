@@ -4,6 +4,17 @@
 mod apps;
 mod doubt;
 mod files;
+mod guard;
+mod handover;
+mod headers;
 mod life;
+mod observe;
+mod protection;
+mod proxy_protocol;
+mod ranges;
+mod redirects;
+mod response_cache;
 mod routes;
+mod slashes;
 mod testkit;
+mod tls;

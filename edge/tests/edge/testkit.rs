@@ -1,22 +1,24 @@
 //! A control plane that tells routes, a store with published sites, and an edge before them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use common::blob::{self, ObjectStore};
+use common::certificate::Certificate;
 use common::id::DeploymentId;
 use common::manifest::{self, Encoding, File, Manifest, Variant};
 use common::route::{Change, EdgeMessage, FeedMessage, Route, Snapshot, Target, default_policy};
 use common::secret::Secret;
-use edge::{Config, Edge};
+use common::usage::Usage;
+use edge::{Config, Edge, Sockets};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,7 +36,9 @@ pub struct ControlPlane {
     messages: broadcast::Sender<FeedMessage>,
     applied: watch::Sender<Vec<u64>>,
     wanted: watch::Sender<Vec<DeploymentId>>,
+    usage: watch::Sender<Vec<Usage>>,
     connections: watch::Sender<u32>,
+    certificates: Arc<Mutex<HashMap<String, Certificate>>>,
     stop: CancellationToken,
 }
 
@@ -51,10 +55,15 @@ impl ControlPlane {
             messages: broadcast::channel(1024).0,
             applied: watch::channel(Vec::new()).0,
             wanted: watch::channel(Vec::new()).0,
+            usage: watch::channel(Vec::new()).0,
             connections: watch::channel(0).0,
+            certificates: Arc::default(),
             stop: CancellationToken::new(),
         };
-        let app = axum::Router::new().route("/internal/v1/routes", get(follow)).with_state(this.clone());
+        let app = axum::Router::new()
+            .route("/internal/v1/routes", get(follow))
+            .route("/internal/v1/certificates/{id}", get(certificate))
+            .with_state(this.clone());
         let stop = this.stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -80,14 +89,29 @@ impl ControlPlane {
     }
 
     pub fn change(&self, upsert: Vec<Route>, remove: Vec<String>) -> u64 {
+        self.change_all(Change { upsert, remove, ..Change::default() })
+    }
+
+    /// Adds or replaces a certificate that edges can fetch.
+    pub fn add_certificate(&self, certificate: Certificate) {
+        self.certificates.lock().unwrap().insert(certificate.id.clone(), certificate);
+    }
+
+    /// Makes a change of any kind, and returns the version that says so.
+    pub fn change_all(&self, change: Change) -> u64 {
         let mut table = self.routes.lock().unwrap();
-        let gone = |host: &String| remove.contains(host) || upsert.iter().any(|u| u.host == *host);
+        let gone = |host: &String| change.remove.contains(host) || change.upsert.iter().any(|u| u.host == *host);
         table.routes.retain(|r| !gone(&r.host));
-        table.routes.extend(upsert.iter().cloned());
+        table.routes.extend(change.upsert.iter().cloned());
+        table.certificates.retain(|c| change.certificates.iter().all(|new| new.name != c.name));
+        table.certificates.retain(|c| !change.certificates_removed.contains(&c.name));
+        table.certificates.extend(change.certificates.iter().cloned());
+        table.challenges = change.challenges.clone().unwrap_or(std::mem::take(&mut table.challenges));
+        table.ticket_keys = change.ticket_keys.clone().unwrap_or(std::mem::take(&mut table.ticket_keys));
         table.version += 1;
         let version = table.version;
         // Nobody may be connected.
-        let _ = self.messages.send(FeedMessage::Delta { version, change: Change { upsert, remove, ..Change::default() } });
+        let _ = self.messages.send(FeedMessage::Delta { version, change });
         version
     }
 
@@ -99,6 +123,16 @@ impl ControlPlane {
     /// Waits until an edge has told so many wishes, and returns them in order.
     pub async fn wanted(&self, count: usize) -> Vec<DeploymentId> {
         soon(self.wanted.subscribe().wait_for(|all| all.len() >= count)).await.unwrap().clone()
+    }
+
+    /// Waits until edges have told so many requests of a project, and returns what they told, added up.
+    pub async fn usage(&self, project: &str, requests: u64) -> Usage {
+        let sum = |all: &Vec<Usage>| {
+            let mut sum = Usage { project: project.to_owned(), ..Usage::default() };
+            all.iter().filter(|usage| usage.project == project).for_each(|usage| sum.add(usage));
+            sum
+        };
+        sum(&soon(self.usage.subscribe().wait_for(|all| sum(all).requests >= requests)).await.unwrap())
     }
 
     /// Everything that was applied, in order.
@@ -119,6 +153,16 @@ async fn follow(State(this): State<ControlPlane>, headers: HeaderMap, upgrade: W
     upgrade.on_upgrade(|socket| tell(this, socket))
 }
 
+async fn certificate(State(this): State<ControlPlane>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    if headers.get("authorization").is_none_or(|a| a != &format!("Bearer {TOKEN}")) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    match this.certificates.lock().unwrap().get(&id) {
+        Some(certificate) => axum::Json(certificate).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
 async fn tell(this: ControlPlane, mut socket: WebSocket) {
     let (mut messages, snapshot) = {
         let table = this.routes.lock().unwrap();
@@ -136,7 +180,7 @@ async fn tell(this: ControlPlane, mut socket: WebSocket) {
                     match serde_json::from_str(&text).unwrap() {
                         EdgeMessage::Applied { version } => this.applied.send_modify(|all| all.push(version)),
                         EdgeMessage::Wanted { deployment } => this.wanted.send_modify(|all| all.push(deployment)),
-                        EdgeMessage::Usage { .. } => {}
+                        EdgeMessage::Usage { projects } => this.usage.send_modify(|all| all.extend(projects)),
                     }
                 }
                 Some(Ok(_)) => {}
@@ -219,6 +263,11 @@ impl World {
 
     /// Publishes a static deployment, without a route to it.
     pub async fn publish(&self, files: Vec<Published>, single_page: bool) -> DeploymentId {
+        self.publish_with(files, |manifest| manifest.single_page = single_page).await
+    }
+
+    /// Publishes a static deployment whose manifest is changed before, without a route to it.
+    pub async fn publish_with(&self, files: Vec<Published>, change: impl FnOnce(&mut Manifest)) -> DeploymentId {
         let mut listed = BTreeMap::new();
         for file in files {
             let hash = hash(&file.bytes);
@@ -238,7 +287,8 @@ impl World {
             listed.insert(file.path.to_owned(), listing);
         }
         let id = DeploymentId::new();
-        let manifest = Manifest { version: manifest::VERSION, files: listed, single_page };
+        let mut manifest = Manifest::of(listed);
+        change(&mut manifest);
         let bytes = serde_json::to_vec(&manifest).unwrap();
         blob::put(&self.store, &manifest::manifest_key(&id), bytes.into()).await.unwrap();
         id
@@ -290,8 +340,8 @@ fn config(control_plane: &ControlPlane, folder: &TempDir) -> Config {
 }
 
 pub fn start_edge(config: Config, store: &ObjectStore) -> Edge {
-    let listening = edge::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-    Edge::start(listening, config, store.clone()).unwrap()
+    let listen = || vec![edge::listen("127.0.0.1:0".parse().unwrap()).unwrap()];
+    Edge::start(Sockets { http: listen(), https: listen() }, config, store.clone()).unwrap()
 }
 
 /// A route of a project's own address.

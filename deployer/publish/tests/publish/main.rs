@@ -6,4 +6,5 @@ mod folder;
 mod limits;
 mod links;
 mod redeploy;
+mod rules;
 mod world;

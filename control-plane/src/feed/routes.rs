@@ -1,0 +1,78 @@
+//! The routes of a project, from the rows of its deployments.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::deployment::Kind;
+use common::policy::Policy;
+use common::revision::RevisionStatus;
+use common::route::{Earlier, Route, Target};
+use common::time::Timestamp;
+
+use crate::store::deployments::DeploymentRow;
+
+/// How long an earlier deployment's fingerprinted files stay reachable under the project's address: a
+/// visitor with the old page open still gets its chunks.
+const EARLIER_ASSETS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Most earlier deployments a route names; more than one flip an hour for a day.
+const MAX_EARLIER: usize = 32;
+
+/// The routes of one project by host: its own address, and each ready deployment's.
+pub(super) fn routes(base_domain: &str, ready: &[DeploymentRow], policy: &Arc<Policy>) -> BTreeMap<String, Route> {
+    let mut routes = BTreeMap::new();
+    let now = Timestamp::now();
+    for row in ready {
+        let mut add = |label: &str, production: bool, target: Target| {
+            let host = format!("{label}.{base_domain}");
+            let route = Route {
+                host: host.clone(),
+                project: row.project_name.to_string(),
+                deployment: row.id.clone(),
+                production,
+                target,
+                policy: Arc::clone(policy),
+            };
+            routes.insert(host, route);
+        };
+        match row.kind {
+            Some(Kind::Node) => {
+                add(&row.label, false, app(row));
+                if row.live {
+                    add(row.project_name.as_str(), true, app(row));
+                }
+            }
+            _ => {
+                add(&row.label, false, Target::Static { earlier: Vec::new() });
+                if row.live {
+                    add(row.project_name.as_str(), true, Target::Static { earlier: earlier(row, ready, now) });
+                }
+            }
+        }
+    }
+    routes
+}
+
+/// Static deployments that were live within the last days, newest first.
+fn earlier(live: &DeploymentRow, ready: &[DeploymentRow], now: Timestamp) -> Vec<Earlier> {
+    let was_live = |row: &DeploymentRow| {
+        let until = row.live_until?.after(EARLIER_ASSETS);
+        (row.id != live.id && row.kind == Some(Kind::Static) && until > now)
+            .then(|| Earlier { deployment: row.id.clone(), until })
+    };
+    let mut found: Vec<Earlier> = ready.iter().filter_map(was_live).collect();
+    found.sort_by_key(|e| std::cmp::Reverse(e.until));
+    found.truncate(MAX_EARLIER);
+    found
+}
+
+fn app(row: &DeploymentRow) -> Target {
+    let (unavailable, wakes) = match &row.revision {
+        Some(RevisionStatus::Running { endpoint, .. }) => {
+            return Target::App { upstreams: vec![*endpoint], unavailable: None, wakes: false };
+        }
+        Some(RevisionStatus::Restarting { .. }) => ("The app ended unexpectedly and is being restarted.", false),
+        Some(RevisionStatus::Starting | RevisionStatus::Stopped) | None => ("The app is starting.", true),
+    };
+    Target::App { upstreams: Vec::new(), unavailable: Some(unavailable.to_owned()), wakes }
+}

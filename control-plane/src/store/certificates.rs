@@ -1,0 +1,97 @@
+//! Rows of certificates, and of the keys that seal session tickets. What is secret in them is encrypted.
+
+use common::certificate::{Certificate, TicketKey};
+use common::secret::{MasterKey, SecretError};
+use common::time::Timestamp;
+use sqlx::Row as _;
+
+use super::{Store, StoreError, to_json};
+
+fn unreadable(what: &'static str) -> impl Fn(SecretError) -> StoreError {
+    move |e| StoreError::Unreadable { what, detail: e.to_string() }
+}
+
+impl Store {
+    /// A certificate by its id.
+    ///
+    /// # Errors
+    /// When the database failed or its key was sealed with another master key.
+    pub async fn certificate(&self, key: &MasterKey, id: &str) -> Result<Option<Certificate>, StoreError> {
+        let row = sqlx::query("SELECT chain, sealed_key, not_after FROM certificates WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let sealed: String = row.try_get("sealed_key")?;
+        Ok(Some(Certificate {
+            id: id.to_owned(),
+            chain_pem: row.try_get("chain")?,
+            key_pem: key.open(&sealed).map_err(unreadable("certificate's key"))?,
+            not_after: Timestamp::from_millis(row.try_get("not_after")?),
+            ocsp: None,
+        }))
+    }
+
+    /// Adds a host's certificate. One that has this id already stays as it is: an id never changes its contents.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn add_certificate(
+        &self,
+        key: &MasterKey,
+        host: &str,
+        certificate: &Certificate,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO certificates (id, name, chain, sealed_key, not_after) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(certificate.id.as_str())
+        .bind(host)
+        .bind(certificate.chain_pem.as_str())
+        .bind(key.seal(&certificate.key_pem))
+        .bind(certificate.not_after.as_millis())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Deletes certificates that ended.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn forget_ended_certificates(&self, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM certificates WHERE not_after <= $1").bind(now.as_millis()).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Keeps only ticket keys of the slots from `oldest` on, adds `new` ones where a slot has none, and gives all.
+    ///
+    /// # Errors
+    /// When the database failed or a key was sealed with another master key.
+    pub async fn rotate_ticket_keys(
+        &self,
+        key: &MasterKey,
+        oldest: i64,
+        new: &[(i64, TicketKey)],
+    ) -> Result<Vec<TicketKey>, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("DELETE FROM ticket_keys WHERE slot < $1").bind(oldest).execute(&mut *tx).await?;
+        for (slot, ticket_key) in new {
+            let text = common::secret::Secret::new(to_json("ticket key", ticket_key)?);
+            sqlx::query("INSERT INTO ticket_keys (slot, sealed) VALUES ($1, $2) ON CONFLICT (slot) DO NOTHING")
+                .bind(*slot)
+                .bind(key.seal(&text))
+                .execute(&mut *tx)
+                .await?;
+        }
+        let rows = sqlx::query("SELECT sealed FROM ticket_keys ORDER BY slot").fetch_all(&mut *tx).await?;
+        tx.commit().await?;
+        let read = |row: &sqlx::any::AnyRow| {
+            let text = key.open(&row.try_get::<String, _>("sealed")?).map_err(unreadable("ticket key"))?;
+            serde_json::from_str(text.reveal())
+                .map_err(|e| StoreError::Unreadable { what: "ticket key", detail: e.to_string() })
+        };
+        rows.iter().map(read).collect()
+    }
+}

@@ -1,0 +1,258 @@
+//! The quick way for hot files: a request over HTTP/1 is answered with bytes that are ready.
+//!
+//! In: a request's head. Out: an answer, built once by the code that answers all requests for files, or the word that
+//! the request takes the ordinary way: because it needs a decision of its own, or because its answer may not be kept.
+//!
+//! What is ready is kept under the serial number of a route's entry, so it ends with it: a new deployment, and every
+//! other change of a route, is seen by the next request.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use common::route::Target;
+use foldhash::fast::RandomState;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use moka::sync::Cache as Moka;
+use observe::Observer;
+use tokio::time::Instant;
+use wire::{Framing, Head};
+
+use crate::cache::Cache;
+use crate::host;
+use crate::routes::{Entry, Routes};
+use crate::site::{self, Accepted, Answer, Body, Facts, names_tag};
+use crate::transport::Peer;
+
+pub(crate) mod date;
+mod ready;
+mod report;
+
+use ready::Ready;
+
+/// Memory for heads that are ready, in bytes: those of some ten thousand files. Their bodies are in the cache of
+/// files, or are kept a little longer than there.
+const MEMORY: u64 = 64 << 20;
+/// Memory that an entry takes beside its bytes, roughly.
+const ENTRY_OVERHEAD: usize = 256;
+/// Longest path that is looked for, in bytes: files that are asked for often have shorter ones.
+const MAX_PATH: usize = 247;
+/// Bytes of a key before the path: the entry's serial number and the kind of request.
+const KEY_HEAD: usize = 9;
+
+/// Answers that are ready.
+pub(crate) struct Lane {
+    routes: Arc<Routes>,
+    cache: Cache,
+    kept: Moka<Box<[u8]>, Kept, RandomState>,
+    observer: Arc<Observer>,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Ready(Arc<Ready>),
+    /// What can't be ready: it depends on more than is looked at, or is too large to be kept.
+    Never,
+}
+
+/// What was found for a request.
+pub(crate) enum Found {
+    /// Its answer.
+    Ready(Hit),
+    /// None yet. When the ordinary way leads to a file, [`Lane::fill`] makes one of it.
+    Missing(Box<Missing>),
+    /// It takes the ordinary way.
+    Elsewhere,
+}
+
+/// An answer to one request.
+pub(crate) struct Hit {
+    ready: Arc<Ready>,
+    is_unchanged: bool,
+}
+
+/// An answer that is not ready yet.
+pub(crate) struct Missing {
+    entry: Arc<Entry>,
+    key: Key,
+    /// `Accept-Encoding`.
+    accepted: Option<HeaderValue>,
+    is_head: bool,
+    /// Whether it is asked for over TLS.
+    secure: bool,
+}
+
+/// Serial number of the entry, kind of request, path.
+struct Key {
+    bytes: [u8; KEY_HEAD + MAX_PATH],
+    len: usize,
+}
+
+impl Key {
+    fn new(entry: &Entry, kind: u8, path: &[u8]) -> Self {
+        let mut bytes = [0; KEY_HEAD + MAX_PATH];
+        let len = KEY_HEAD + path.len();
+        bytes[..8].copy_from_slice(&entry.serial.to_ne_bytes());
+        bytes[8] = kind;
+        bytes[KEY_HEAD..len].copy_from_slice(path);
+        Self { bytes, len }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn path(&self) -> &[u8] {
+        &self.bytes[KEY_HEAD..self.len]
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(routes: Arc<Routes>, cache: Cache, observer: Arc<Observer>) -> Self {
+        #[allow(clippy::borrowed_box)] // As the cache calls it.
+        let weight = |key: &Box<[u8]>, kept: &Kept| {
+            let of_answer = match kept {
+                Kept::Ready(ready) => ready.memory(),
+                Kept::Never => 0,
+            };
+            u32::try_from(ENTRY_OVERHEAD + key.len() + of_answer).unwrap_or(u32::MAX)
+        };
+        let kept = Moka::builder().max_capacity(MEMORY).weigher(weight).build_with_hasher(RandomState::default());
+        Self { routes, cache, kept, observer }
+    }
+
+    /// Looks for an answer; `bytes` begin with the head.
+    pub(crate) fn find(&self, head: &Head, bytes: &[u8], peer: &Peer) -> Found {
+        let Some(path) = usual_path(head, bytes) else { return Found::Elsewhere };
+        let Some(host) = head.host.and_then(|h| std::str::from_utf8(h.of(bytes)).ok()).and_then(host::normalized)
+        else {
+            return Found::Elsewhere;
+        };
+        let table = self.routes.now();
+        let Some(entry) = table.find(&host).filter(|e| serves(e, &host, peer)) else { return Found::Elsewhere };
+        let accepted = Accepted::of_values(head.accept_encoding.map(|a| a.of(bytes)));
+        let is_head = head.method == wire::Method::Head;
+        let secure = peer.tls.is_some();
+        let kind = accepted.class() | u8::from(is_head) << 4 | u8::from(secure) << 5;
+        let key = Key::new(entry, kind, path);
+        match self.kept.get(key.as_bytes()) {
+            Some(Kept::Ready(ready)) => hit(ready, head, bytes),
+            Some(Kept::Never) => Found::Elsewhere,
+            None => {
+                let accepted = head.accept_encoding.and_then(|a| HeaderValue::from_bytes(a.of(bytes)).ok());
+                Found::Missing(Box::new(Missing { entry: Arc::clone(entry), key, accepted, is_head, secure }))
+            }
+        }
+    }
+
+    /// Builds an answer that was missing, and keeps it for the next request, unless it may not be kept. Called once the
+    /// ordinary way has led to a file, so that nothing is loaded here that is not in memory.
+    pub(crate) async fn fill(&self, missing: Missing) {
+        let Missing { entry, key, accepted, is_head, secure } = missing;
+        let mut headers = HeaderMap::new();
+        if let Some(accepted) = accepted {
+            headers.insert(header::ACCEPT_ENCODING, accepted);
+        }
+        let method = if is_head { Method::HEAD } else { Method::GET };
+        let facts = Facts {
+            method: &method,
+            path: key.path(),
+            query: None,
+            headers: &headers,
+            secure,
+            country: None,
+            protected: false,
+        };
+        let Ok(answer) = site::answer(&entry, &facts, &self.cache).await else { return };
+        let body = match answer {
+            Answer { constant: true, body: Body::Empty, .. } => Some(Bytes::new()),
+            Answer { constant: true, body: Body::Whole(ref bytes), .. } => Some(bytes.clone()),
+            _ => None,
+        };
+        let kept = match body {
+            None => Kept::Never,
+            Some(body) => {
+                let unchanged = self.unchanged(&entry, &answer.head.headers, headers.clone(), key.path(), secure).await;
+                Kept::Ready(Arc::new(Ready::new(Arc::clone(&entry), &answer.head, body, unchanged.as_ref())))
+            }
+        };
+        self.kept.insert(key.as_bytes().into(), kept);
+    }
+
+    /// Tells of what was sent as a request and is none.
+    pub(crate) fn report_refused(&self, status: u16, peer: &Peer) {
+        report::refused(&self.observer, status, peer);
+    }
+
+    /// The head for visitors who have the file already.
+    async fn unchanged(
+        &self,
+        entry: &Entry,
+        fields: &HeaderMap,
+        mut headers: HeaderMap,
+        path: &[u8],
+        secure: bool,
+    ) -> Option<http::response::Parts> {
+        headers.insert(header::IF_NONE_MATCH, fields.get(header::ETAG)?.clone());
+        let facts = Facts {
+            method: &Method::GET,
+            path,
+            query: None,
+            headers: &headers,
+            secure,
+            country: None,
+            protected: false,
+        };
+        let answer = site::answer(entry, &facts, &self.cache).await.ok()?;
+        (answer.head.status == StatusCode::NOT_MODIFIED).then_some(answer.head)
+    }
+}
+
+/// The path of a request that is like most, and whose answer depends on no other part of it than what is looked at.
+fn usual_path<'a>(head: &Head, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let is_usual = head.method != wire::Method::Other
+        && head.framing == Framing::None
+        && head.target == wire::Target::Origin
+        && !head.is_unusual
+        && !head.expects
+        && !head.upgrades;
+    let path = head.address.of(bytes);
+    // Proofs of control come before everything else below this path.
+    (is_usual && path.len() <= MAX_PATH && !path.contains(&b'?') && !path.starts_with(b"/.well-known/")).then_some(path)
+}
+
+/// Whether this route's files may be served here without a further look at the request.
+fn serves(entry: &Entry, host: &str, peer: &Peer) -> bool {
+    let fits = match &peer.tls {
+        None => !entry.route.policy.https.redirect,
+        // Whether the certificate is for another name too is decided elsewhere.
+        Some(tls) => tls.server_name.as_deref() == Some(host) && entry.route.policy.https.hsts.is_none(),
+    };
+    fits && entry.is_plain() && matches!(entry.route.target, Target::Static { .. })
+}
+
+fn hit(ready: Arc<Ready>, head: &Head, bytes: &[u8]) -> Found {
+    let is_unchanged = match (head.if_none_match, ready.tag()) {
+        (None, _) => false,
+        (Some(list), Some(tag)) => names_tag(list.of(bytes), tag),
+        (Some(_), None) => return Found::Elsewhere,
+    };
+    Found::Ready(Hit { ready, is_unchanged })
+}
+
+impl Hit {
+    /// Appends the answer's head, and returns its body.
+    pub(crate) fn write_head(&self, to: &mut BytesMut, request: &Head, keeps: bool) -> &[u8] {
+        self.ready.write_head(to, request, keeps, self.is_unchanged);
+        if self.is_unchanged { &[] } else { &self.ready.body }
+    }
+
+    /// Tells of the request, which came at `since`.
+    pub(crate) fn report(&self, lane: &Lane, head: &Head, bytes: &[u8], peer: &Peer, since: Instant) {
+        let (status, sent) = match self.is_unchanged {
+            true => (StatusCode::NOT_MODIFIED.as_u16(), 0),
+            false => (self.ready.status, self.ready.body.len()),
+        };
+        let answered = report::Answered { entry: &self.ready.entry, peer, status, sent, since };
+        report::report(&lane.observer, &answered, head, bytes);
+    }
+}

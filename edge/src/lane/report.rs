@@ -1,0 +1,62 @@
+//! What is told of a request that was answered by the lane: the same as of every other.
+
+use http::header;
+use observe::{CacheResult, Observer, Protocol, Record};
+use tokio::time::Instant;
+use wire::{Head, Version};
+
+use crate::access;
+use crate::routes::Entry;
+use crate::transport::Peer;
+
+/// What the lane answered.
+pub(super) struct Answered<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) peer: &'a Peer,
+    pub(super) status: u16,
+    /// Bytes of the answer's body.
+    pub(super) sent: usize,
+    /// When the request came.
+    pub(super) since: Instant,
+}
+
+/// Tells of a request; `bytes` begin with its head.
+pub(super) fn report(observer: &Observer, answered: &Answered<'_>, head: &Head, bytes: &[u8]) {
+    let route = &answered.entry.route;
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let record = Record {
+        project: Some(&route.project),
+        deployment: Some(route.deployment.as_str()),
+        host: &route.host,
+        method: text(head.method_name.of(bytes)),
+        path: text(head.address.of(bytes)),
+        status: Some(answered.status),
+        bytes_out: u64::try_from(answered.sent).unwrap_or(u64::MAX),
+        duration: answered.since.elapsed(),
+        cache: Some(CacheResult::Hit),
+        client: Some(answered.peer.address.ip().to_canonical()),
+        tls: answered.peer.tls.as_ref().map(|tls| tls.version),
+        protocol: if head.version == Version::Http10 { Protocol::Http10 } else { Protocol::Http11 },
+        user_agent: if observer.logs() { user_agent(head, bytes) } else { &[] },
+        ..Record::default()
+    };
+    access::tell(observer, &record);
+}
+
+fn user_agent<'a>(head: &Head, bytes: &'a [u8]) -> &'a [u8] {
+    let mut fields = head.fields(bytes);
+    let named = fields.find(|(name, _)| name.eq_ignore_ascii_case(header::USER_AGENT.as_str().as_bytes()));
+    named.map(|(_, value)| value).unwrap_or_default()
+}
+
+/// Tells of what was sent as a request and is none; nothing in it can be relied upon.
+pub(super) fn refused(observer: &Observer, status: u16, peer: &Peer) {
+    let record = Record {
+        status: Some(status),
+        client: Some(peer.address.ip().to_canonical()),
+        tls: peer.tls.as_ref().map(|tls| tls.version),
+        refused: Some("malformed"),
+        ..Record::default()
+    };
+    access::tell(observer, &record);
+}

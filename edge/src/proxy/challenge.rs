@@ -1,0 +1,40 @@
+//! Proofs of control over a host for a certificate authority (RFC 8555 section 8.3). They are answered before
+//! anything else of the host, over plain HTTP without a redirect, and also for hosts that have no route yet.
+
+use bytes::Bytes;
+use common::certificate::Challenge;
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora_core::Result;
+use pingora_proxy::Session;
+
+use super::{Ctx, Proxy};
+use crate::{answer, host};
+
+const PREFIX: &str = "/.well-known/acme-challenge/";
+
+/// Answers the request if it asks for a proof that is known. Returns whether it did.
+pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &Ctx) -> Result<bool> {
+    let Some(proof) = proof(proxy, session) else { return Ok(false) };
+    let is_head = session.req_header().method == Method::HEAD;
+    let mut head = answer::head(StatusCode::OK, ctx.entry.as_deref());
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    head.headers.insert(header::CONTENT_LENGTH, proof.len().into());
+    head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer::send(session, head, if is_head { Bytes::new() } else { proof }).await?;
+    Ok(true)
+}
+
+fn proof(proxy: &Proxy, session: &Session) -> Option<Bytes> {
+    let request = session.req_header();
+    let asked = request.uri.path().strip_prefix(PREFIX)?;
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let named = host::of(request)?;
+    proxy.routes.now().challenges().iter().find_map(|challenge| match challenge {
+        Challenge::Http01 { host, token, key_authorization } if *host == named && token == asked => {
+            Some(Bytes::copy_from_slice(key_authorization.as_bytes()))
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,61 @@
+//! Leads visitors of plain HTTP to the same address over HTTPS, where the project wishes so.
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use pingora_core::Result;
+use pingora_proxy::Session;
+
+use super::visitor::Scheme;
+use super::{Ctx, Proxy};
+use crate::answer;
+use crate::routes::Entry;
+
+/// The port that an address with `https` leaves out.
+const USUAL_PORT: u16 = 443;
+
+/// Redirects the request if it is to be. Returns whether it did.
+pub(super) async fn redirected(proxy: &Proxy, session: &mut Session, ctx: &Ctx, entry: &Entry) -> Result<bool> {
+    let host = &entry.route.host;
+    if ctx.scheme == Scheme::Https || !entry.route.policy.https.redirect {
+        return Ok(false);
+    }
+    // Without a certificate the visitor would only be led to an error.
+    if proxy.routes.now().certificate(host).is_none() {
+        return Ok(false);
+    }
+    let request = session.req_header();
+    let path = request.uri.path_and_query().map_or("/", |p| p.as_str());
+    let Some(location) = location(host, proxy.front.https_port, path) else { return Ok(false) };
+    // 308 keeps the method and the body (RFC 9110 section 15.4.9).
+    let mut head = answer::head(StatusCode::PERMANENT_REDIRECT, Some(entry));
+    head.headers.insert(header::LOCATION, location);
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    answer::send(session, head, Bytes::new()).await?;
+    Ok(true)
+}
+
+fn location(host: &str, port: Option<u16>, path: &str) -> Option<HeaderValue> {
+    let path = if path.starts_with('/') { path } else { "/" };
+    let url = match port.filter(|p| *p != USUAL_PORT) {
+        Some(port) => format!("https://{host}:{port}{path}"),
+        None => format!("https://{host}{path}"),
+    };
+    HeaderValue::try_from(url).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_over_https_is_the_same_but_for_scheme_and_port() {
+        for (port, path, expected) in [
+            (None, "/a?b=%20", "https://a.example/a?b=%20"),
+            (Some(443), "/", "https://a.example/"),
+            (Some(8443), "//b.example/", "https://a.example:8443//b.example/"),
+            (None, "*", "https://a.example/"),
+        ] {
+            assert_eq!(location("a.example", port, path).as_ref(), HeaderValue::from_str(expected).as_ref().ok());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! W3C Trace Context: a request's place in a trace, continued or begun.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Names the trace and the caller's part of it.
+pub(super) const PARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What tracing systems add to it.
+pub(super) const STATE: HeaderName = HeaderName::from_static("tracestate");
+/// Length of a `traceparent` of version 00.
+const LEN: usize = 55;
+/// The caller records this trace.
+pub(super) const SAMPLED: u8 = 1;
+
+/// A request's place in a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// The trace's id; not zero once the request is known.
+    pub(crate) id: u128,
+    /// The caller's span, where there is one.
+    pub(crate) parent: Option<u64>,
+    /// The edge's own span, which is the app's parent.
+    pub(crate) span: u64,
+    /// Trace flags; bit 0 says that the trace is recorded. A stranger can't ask for that.
+    pub(crate) flags: u8,
+}
+
+impl Trace {
+    /// Continues the trace that the request names, or begins one.
+    pub(super) fn of(headers: &HeaderMap, is_trusted: bool) -> Self {
+        let mut values = headers.get_all(PARENT).iter();
+        let told = match (values.next(), values.next()) {
+            (Some(value), None) => parse(value.as_bytes()),
+            _ => None,
+        };
+        let span = rand::random_range(1..=u64::MAX);
+        match told {
+            Some((id, parent, flags)) => {
+                let flags = if is_trusted { flags } else { flags & !SAMPLED };
+                Self { id, parent: Some(parent), span, flags }
+            }
+            None => Self { id: rand::random_range(1..=u128::MAX), parent: None, span, flags: 0 },
+        }
+    }
+
+    /// The field for the app.
+    pub(crate) fn field(&self) -> Option<HeaderValue> {
+        let Self { id, span, flags, .. } = self;
+        HeaderValue::try_from(format!("00-{id:032x}-{span:016x}-{flags:02x}")).ok()
+    }
+}
+
+/// The parts of a `traceparent`. Of later versions, what version 00 has is read.
+fn parse(text: &[u8]) -> Option<(u128, u64, u8)> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let (first, rest) = text.split_at_checked(LEN)?;
+    let mut parts = first.split('-');
+    let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |t: &str| t.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let lengths = (version.len(), id.len(), parent.len(), flags.len());
+    let ends = rest.is_empty() || (version != "00" && rest.starts_with('-'));
+    if lengths != (2, 32, 16, 2) || parts.next().is_some() || version == "ff" || !ends {
+        return None;
+    }
+    if ![version, id, parent, flags].into_iter().all(is_hex) {
+        return None;
+    }
+    let id = u128::from_str_radix(id, 16).ok().filter(|id| *id != 0)?;
+    let parent = u64::from_str_radix(parent, 16).ok().filter(|id| *id != 0)?;
+    Some((id, parent, u8::from_str_radix(flags, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_trace_is_continued_and_only_a_trusted_proxy_has_it_recorded() {
+        let headers = HeaderMap::from_iter([(PARENT, GOOD.parse().unwrap())]);
+        let trace = Trace::of(&headers, true);
+        assert_eq!((trace.id, trace.parent), (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, Some(0x00f0_67aa_0ba9_02b7)));
+        assert_eq!(trace.flags, 1);
+        let field = trace.field().unwrap();
+        assert!(field.to_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+        assert_ne!(field, GOOD, "the app's parent is the edge's span");
+        assert_eq!(parse(field.as_bytes()).unwrap().1, trace.span);
+        assert_eq!(Trace::of(&headers, false).flags, 0);
+    }
+
+    #[test]
+    fn what_is_no_trace_begins_one() {
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01",
+        ] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+        assert!(parse("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later".as_bytes()).is_some());
+        let begun = Trace::of(&HeaderMap::new(), false);
+        assert!(begun.id != 0 && begun.span != 0 && begun.parent.is_none());
+        assert_ne!(begun.id, Trace::of(&HeaderMap::new(), false).id);
+    }
+}

@@ -1,0 +1,206 @@
+//! Who asks, and under which ids the request is known.
+//!
+//! What a visitor says of itself is believed only of the proxies that the operator trusts. Everything that other
+//! visitors wrote into those fields is taken away here, before anything else looks at the request.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use ipnet::IpNet;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+use ulid::Ulid;
+
+use super::trace::{self, Trace};
+use super::{Ctx, Proxy};
+use crate::answer::REQUEST_ID;
+use crate::transport;
+
+const PREFIX: &str = "x-forwarded-";
+pub(super) const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(super) const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Longest id of a request that is taken from a trusted proxy, in characters: any scheme's ids are shorter.
+const MAX_ID: usize = 128;
+/// Most proxies in a row that are looked through to find the visitor.
+const MAX_HOPS: usize = 16;
+
+/// How a visitor's address begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In plain.
+    #[default]
+    Http,
+    /// Over TLS, here or at a trusted proxy.
+    Https,
+}
+
+impl Scheme {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    pub(crate) const fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// Finds out who asks, gives the request its ids, and takes away what only a trusted proxy may say.
+pub(super) fn introduce(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx) {
+    let peer = transport::peer(session);
+    let socket = || session.client_addr().and_then(|a| a.as_inet()).map(std::net::SocketAddr::ip);
+    let neighbour = peer.map(|p| p.address.ip()).or_else(socket).map(|ip| ip.to_canonical());
+    let over_tls = peer.is_some_and(|p| p.tls.is_some());
+    let is_trusted = neighbour.is_some_and(|ip| is_trusted(&proxy.front.trusted_proxies, ip));
+
+    ctx.scheme = if over_tls { Scheme::Https } else { Scheme::Http };
+    ctx.client = neighbour;
+    let headers = &session.req_header().headers;
+    if is_trusted {
+        let told = headers.get(&PROTO).map(HeaderValue::as_bytes);
+        ctx.scheme = match told {
+            Some(told) if told.eq_ignore_ascii_case(b"https") => Scheme::Https,
+            Some(told) if told.eq_ignore_ascii_case(b"http") => Scheme::Http,
+            _ => ctx.scheme,
+        };
+        if let Some(neighbour) = neighbour {
+            (ctx.client, ctx.proxies) = through(&proxy.front.trusted_proxies, headers, neighbour);
+        }
+    }
+    let accepted = headers.get(&REQUEST_ID).filter(|id| is_trusted && is_id(id.as_bytes()));
+    ctx.request_id = accepted.cloned().unwrap_or_else(new_id);
+    ctx.trace = Trace::of(headers, is_trusted);
+    if !is_trusted || ctx.trace.parent.is_none() {
+        // A stranger may name a trace, but not have it recorded: then a number that it can't choose decides.
+        let decides = if ctx.trace.parent.is_none() { ctx.trace.id } else { ctx.trace.span.into() };
+        if proxy.observer.samples(decides) {
+            ctx.trace.flags |= trace::SAMPLED;
+        }
+    }
+
+    let request = session.req_header_mut();
+    remove_claims(request);
+    // These two are looked at by what writes the edge's own answers, which knows nothing but the session.
+    // Both are valid fields, so this can't fail.
+    let _ = request.insert_header(REQUEST_ID, ctx.request_id.clone());
+    let _ = request.insert_header(PROTO, HeaderValue::from_static(ctx.scheme.as_str()));
+}
+
+/// Whether the visitor of this request has come over TLS. True only after [`introduce`].
+pub(crate) fn is_secure(session: &Session) -> bool {
+    session.req_header().headers.get(&PROTO).is_some_and(|p| p == Scheme::Https.as_str())
+}
+
+fn remove_claims(request: &mut RequestHeader) {
+    let is_claim = |name: &HeaderName| {
+        name.as_str().starts_with(PREFIX) || *name == header::FORWARDED || *name == REAL_IP || *name == REQUEST_ID
+    };
+    // Mostly there are none, and nothing is collected.
+    let claims: Vec<HeaderName> = request.headers.keys().filter(|n| is_claim(n)).cloned().collect();
+    for name in &claims {
+        request.remove_header(name);
+    }
+    if !request.headers.contains_key(trace::PARENT) {
+        request.remove_header(&trace::STATE);
+    }
+}
+
+fn is_trusted(nets: &[IpNet], address: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(&address))
+}
+
+/// The visitor before the trusted proxies: the address furthest to the right in `X-Forwarded-For` that is none of
+/// theirs. Also the trusted proxies between, from the visitor on, without the neighbour.
+fn through(nets: &[IpNet], headers: &HeaderMap, neighbour: IpAddr) -> (Option<IpAddr>, Vec<IpAddr>) {
+    let mut hops = vec![neighbour];
+    let values: Vec<&HeaderValue> = headers.get_all(&FOR).iter().collect();
+    let items = values.iter().rev().flat_map(|v| v.as_bytes().rsplit(|b| *b == b','));
+    for item in items.take(MAX_HOPS) {
+        // What is no address was written by nobody who is to be believed, nor is what stands before it.
+        let Some(address) = address(item) else { break };
+        hops.push(address);
+        if !is_trusted(nets, address) {
+            break;
+        }
+    }
+    let client = hops.pop();
+    hops.reverse();
+    hops.pop();
+    (client, hops)
+}
+
+/// An address as proxies write it: some with a port, some with brackets.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let plain = || text.parse::<IpAddr>().ok();
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|a| a.ip());
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
+    plain().or_else(with_port).or_else(in_brackets).map(|ip| ip.to_canonical())
+}
+
+fn is_id(text: &[u8]) -> bool {
+    let is_fine = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:+/=@".contains(b);
+    (1..=MAX_ID).contains(&text.len()) && text.iter().all(is_fine)
+}
+
+/// An id like no other, which sorts by time.
+fn new_id() -> HeaderValue {
+    let mut buffer = [0; ulid::ULID_LEN];
+    let text = Ulid::generate().array_to_str(&mut buffer);
+    // Letters and digits always are a header's value.
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_visitor_is_the_rightmost_address_that_is_not_trusted() {
+        let nets = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (fields, client, proxies) in [
+            (&["203.0.113.9"][..], "203.0.113.9", &[][..]),
+            (&["6.6.6.6, 203.0.113.9"], "203.0.113.9", &[]),
+            (&["6.6.6.6", "203.0.113.9, 10.2.2.2"], "203.0.113.9", &["10.2.2.2"]),
+            (&["203.0.113.9,fd00::1 , 10.2.2.2"], "203.0.113.9", &["fd00::1", "10.2.2.2"]),
+            (&["[2001:db8::1]:4711"], "2001:db8::1", &[]),
+            (&["203.0.113.9:80"], "203.0.113.9", &[]),
+            (&["::ffff:203.0.113.9"], "203.0.113.9", &[]),
+            (&["10.3.3.3"], "10.3.3.3", &[]),
+            (&["6.6.6.6, nonsense, 10.3.3.3"], "10.3.3.3", &[]),
+            (&["nonsense"], "10.1.1.1", &[]),
+            (&[""], "10.1.1.1", &[]),
+            (&[], "10.1.1.1", &[]),
+        ] {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(FOR, field.parse().unwrap());
+            }
+            let proxies: Vec<IpAddr> = proxies.iter().map(|p| ip(p)).collect();
+            assert_eq!(through(&nets, &headers, ip("10.1.1.1")), (Some(ip(client)), proxies), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn ids_of_requests_are_short_and_plain() {
+        for good in ["a", "01JABCDEF", "9f1c-77:a/b+c=", &"x".repeat(128)] {
+            assert!(is_id(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "a b", "a\"b", "ä", "a,b", &"x".repeat(129)] {
+            assert!(!is_id(bad.as_bytes()), "{bad}");
+        }
+        assert_ne!(new_id(), new_id());
+        assert!(is_id(new_id().as_bytes()));
+    }
+}

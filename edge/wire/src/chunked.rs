@@ -1,0 +1,186 @@
+//! A body in chunks (RFC 9112 section 7.1).
+
+use crate::head::Limits;
+use crate::refusal::{self, Refusal};
+use crate::scan;
+
+/// Most digits of a chunk's size: as many as 64 bits have.
+const SIZE_DIGITS: u8 = 16;
+/// Longest name among [`FORBIDDEN`], in bytes.
+const NAME: usize = 19;
+/// Fields that change how a message is read, or who sent it, and so never come after it (RFC 9110 section 6.5.1).
+const FORBIDDEN: [&[u8]; 26] = [
+    b"authorization",
+    b"cache-control",
+    b"connection",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"if-match",
+    b"if-modified-since",
+    b"if-none-match",
+    b"if-range",
+    b"if-unmodified-since",
+    b"keep-alive",
+    b"max-forwards",
+    b"pragma",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"range",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+];
+
+/// Follows a body in chunks.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunks {
+    state: State,
+    /// Bytes of extensions that may still come.
+    extensions: usize,
+    /// Bytes of trailer fields that may still come.
+    trailers: usize,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Within the digits of a size.
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    /// Within the extensions after a size.
+    Extensions {
+        size: u64,
+    },
+    /// After the CR of a size's line.
+    SizeEnd {
+        size: u64,
+    },
+    /// Within a chunk's bytes.
+    Data {
+        left: u64,
+    },
+    /// After a chunk's last byte.
+    DataCr,
+    /// After the CR after a chunk.
+    DataLf,
+    /// At the beginning of a line after the last chunk.
+    TrailerStart,
+    /// Within a trailer field's name.
+    TrailerName {
+        name: [u8; NAME],
+        len: usize,
+    },
+    /// Within its value.
+    TrailerValue,
+    /// After the CR of its line.
+    TrailerLf,
+    /// After the CR of the body's last line.
+    LastLf,
+    Done,
+}
+
+impl Chunks {
+    pub(crate) const fn new(limits: &Limits) -> Self {
+        Self {
+            state: State::Size { size: 0, digits: 0 },
+            extensions: limits.chunk_extensions,
+            trailers: limits.trailers,
+        }
+    }
+
+    pub(crate) const fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    pub(crate) fn follow(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if let State::Data { left } = &mut self.state {
+                let count = usize::try_from(*left).map_or(bytes.len() - at, |l| l.min(bytes.len() - at));
+                *left -= count as u64;
+                at += count;
+                if *left == 0 {
+                    self.state = State::DataCr;
+                }
+                continue;
+            }
+            if self.is_done() {
+                break;
+            }
+            self.step(bytes[at])?;
+            at += 1;
+        }
+        Ok(at)
+    }
+
+    fn step(&mut self, byte: u8) -> Result<(), Refusal> {
+        let next = match &mut self.state {
+            State::Size { size, digits } => match (char::from(byte).to_digit(16), byte) {
+                (Some(digit), _) if *digits < SIZE_DIGITS => {
+                    State::Size { size: *size << 4 | u64::from(digit), digits: *digits + 1 }
+                }
+                // Beyond, numbers with a sign overflow, in whoever comes after.
+                _ if *digits == 0 || i64::try_from(*size).is_err() => return Err(refusal::CHUNK),
+                (None, b'\r') => State::SizeEnd { size: *size },
+                (None, b';') => State::Extensions { size: *size },
+                _ => return Err(refusal::CHUNK),
+            },
+            State::Extensions { size } => {
+                self.extensions = self.extensions.checked_sub(1).ok_or(refusal::CHUNK_EXTENSIONS)?;
+                match byte {
+                    b'\r' => State::SizeEnd { size: *size },
+                    b'\t' => State::Extensions { size: *size },
+                    _ if scan::is_control(byte) => return Err(refusal::CHUNK),
+                    _ => State::Extensions { size: *size },
+                }
+            }
+            State::SizeEnd { size } if byte == b'\n' => match *size {
+                0 => State::TrailerStart,
+                left => State::Data { left },
+            },
+            State::DataCr if byte == b'\r' => State::DataLf,
+            State::DataLf if byte == b'\n' => State::Size { size: 0, digits: 0 },
+            State::SizeEnd { .. } | State::DataCr | State::DataLf => return Err(refusal::CHUNK),
+            State::TrailerStart if byte == b'\r' => State::LastLf,
+            State::LastLf if byte == b'\n' => State::Done,
+            _ => {
+                self.trailers = self.trailers.checked_sub(1).ok_or(refusal::TRAILERS_TOO_LARGE)?;
+                trailer(&mut self.state, byte)?
+            }
+        };
+        self.state = next;
+        Ok(())
+    }
+}
+
+fn trailer(state: &mut State, byte: u8) -> Result<State, Refusal> {
+    Ok(match state {
+        State::TrailerStart if scan::is_token(byte) => named([0; NAME], 0, byte),
+        State::TrailerName { name, len } if scan::is_token(byte) => named(*name, *len, byte),
+        State::TrailerName { name, len } if byte == b':' && !is_forbidden(name, *len) => State::TrailerValue,
+        State::TrailerValue if byte == b'\r' => State::TrailerLf,
+        State::TrailerValue if byte == b'\t' || !scan::is_control(byte) => State::TrailerValue,
+        State::TrailerLf if byte == b'\n' => State::TrailerStart,
+        _ => return Err(refusal::TRAILER),
+    })
+}
+
+fn named(mut name: [u8; NAME], len: usize, byte: u8) -> State {
+    if let Some(place) = name.get_mut(len) {
+        // As in heads, `_` is no way around.
+        *place = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    }
+    State::TrailerName { name, len: len + 1 }
+}
+
+fn is_forbidden(name: &[u8; NAME], len: usize) -> bool {
+    name.starts_with(b"x-forwarded") || name.get(..len).is_some_and(|name| FORBIDDEN.contains(&name))
+}
