@@ -1,9 +1,10 @@
 //! Rows of certificates, and of the keys that seal session tickets. What is secret in them is encrypted.
 
 use common::certificate::{Certificate, TicketKey};
-use common::secret::{MasterKey, SecretError};
+use common::secret::{MasterKey, Secret, SecretError};
 use common::time::Timestamp;
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, to_json};
 
@@ -65,10 +66,11 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps only ticket keys of the slots from `oldest` on, adds `new` ones where a slot has none, and gives all.
+    /// Keeps only ticket keys of the slots from `oldest` on, adds `new` ones where a slot has none, and gives all. Those
+    /// that can't be opened are replaced or dropped: without them visitors only shake hands again.
     ///
     /// # Errors
-    /// When the database failed or a key was sealed with another master key.
+    /// When the database failed.
     pub async fn rotate_ticket_keys(
         &self,
         key: &MasterKey,
@@ -77,8 +79,15 @@ impl Store {
     ) -> Result<Vec<TicketKey>, StoreError> {
         let mut tx = self.pool.begin().await?;
         sqlx::query("DELETE FROM ticket_keys WHERE slot < $1").bind(oldest).execute(&mut *tx).await?;
+        for row in sqlx::query("SELECT slot, sealed FROM ticket_keys").fetch_all(&mut *tx).await? {
+            if let Err(error) = open(key, &row) {
+                tracing::warn!(%error, "a key of session tickets is replaced");
+                let slot: i64 = row.try_get("slot")?;
+                sqlx::query("DELETE FROM ticket_keys WHERE slot = $1").bind(slot).execute(&mut *tx).await?;
+            }
+        }
         for (slot, ticket_key) in new {
-            let text = common::secret::Secret::new(to_json("ticket key", ticket_key)?);
+            let text = Secret::new(to_json("ticket key", ticket_key)?);
             sqlx::query("INSERT INTO ticket_keys (slot, sealed) VALUES ($1, $2) ON CONFLICT (slot) DO NOTHING")
                 .bind(*slot)
                 .bind(key.seal(&text))
@@ -87,11 +96,13 @@ impl Store {
         }
         let rows = sqlx::query("SELECT sealed FROM ticket_keys ORDER BY slot").fetch_all(&mut *tx).await?;
         tx.commit().await?;
-        let read = |row: &sqlx::any::AnyRow| {
-            let text = key.open(&row.try_get::<String, _>("sealed")?).map_err(unreadable("ticket key"))?;
-            serde_json::from_str(text.reveal())
-                .map_err(|e| StoreError::Unreadable { what: "ticket key", detail: e.to_string() })
-        };
-        rows.iter().map(read).collect()
+        rows.iter().map(|row| open(key, row)).collect()
     }
+}
+
+/// The ticket key of a row.
+fn open(key: &MasterKey, row: &AnyRow) -> Result<TicketKey, StoreError> {
+    let text = key.open(&row.try_get::<String, _>("sealed")?).map_err(unreadable("ticket key"))?;
+    serde_json::from_str(text.reveal())
+        .map_err(|e| StoreError::Unreadable { what: "ticket key", detail: e.to_string() })
 }
