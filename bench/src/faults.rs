@@ -16,7 +16,7 @@ use crate::load::{Generator, oha};
 use crate::probe;
 use crate::process;
 use crate::report::number;
-use crate::rig::{APP, Rig};
+use crate::rig::{APP, Rig, WRITTEN};
 use crate::stats::percentile;
 
 /// The project whose objects hang.
@@ -38,8 +38,6 @@ const SECONDS: u64 = 5;
 const UNCHANGED_FACTOR: f64 = 2.0;
 /// Below this many milliseconds a difference is none that a visitor could notice.
 const UNNOTICED_MS: f64 = 5.0;
-/// The edge writes its routes at most a second after a change.
-const WRITTEN: Duration = Duration::from_secs(3);
 
 /// How it is run.
 #[derive(clap::Args)]

@@ -17,6 +17,8 @@ use crate::process::{Process, free_port};
 
 /// The app's host.
 pub const APP: &str = "app.bench.test";
+/// The edge writes its routes at most a second after a change; by then it has.
+pub const WRITTEN: Duration = Duration::from_secs(3);
 /// Longest wait for an edge to serve.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between looks whether it does: well below the milliseconds that are measured.

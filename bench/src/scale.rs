@@ -16,7 +16,7 @@ use crate::load::{Counted, Generator, oha};
 use crate::probe;
 use crate::process;
 use crate::report::number;
-use crate::rig::Rig;
+use crate::rig::{Rig, WRITTEN};
 use crate::stats::{Spread, percentile};
 
 /// How long a fresh edge rests before its memory is read.
@@ -35,8 +35,6 @@ const CHANGE_PAUSE: Duration = Duration::from_millis(100);
 const OWN_CHANGE: u64 = 10;
 /// Restarts that are timed.
 const RESTARTS: usize = 5;
-/// The edge writes its routes at most a second after a change.
-const WRITTEN: Duration = Duration::from_secs(3);
 
 /// How it is run.
 #[derive(clap::Args)]

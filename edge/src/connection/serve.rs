@@ -194,8 +194,7 @@ impl Connection {
             match self.fill(until, drain).await? {
                 Come::Bytes => {}
                 Come::Left => return Ok(Next::End),
-                Come::Unwanted => return Ok(Next::Close),
-                Come::Late => return Ok(Next::Close),
+                Come::Unwanted | Come::Late => return Ok(Next::Close),
             }
             now = Instant::now();
         }

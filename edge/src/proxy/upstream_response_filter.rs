@@ -60,15 +60,19 @@ pub(super) fn remove_hop_by_hop(response: &mut ResponseHeader) {
     }
 }
 
-/// The fields that `Connection` names, but those that say where the body ends.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+/// The fields that `Connection` names.
+pub(super) fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let values = headers.get_all(header::CONNECTION).iter();
     let names = values.flat_map(|v| v.as_bytes().split(|b| *b == b','));
-    let named = names.filter_map(|n| HeaderName::from_bytes(n.trim_ascii()).ok());
+    names.filter_map(|n| HeaderName::from_bytes(n.trim_ascii()).ok())
+}
+
+/// The fields that `Connection` names, but those that say where the body ends.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let is_framing = |n: &HeaderName| {
         [header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::CONNECTION, header::UPGRADE].contains(n)
     };
-    named.filter(|n| !is_framing(n)).collect()
+    named_by_connection(headers).filter(|n| !is_framing(n)).collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,12 @@ pub(crate) struct Unusable {
     why: String,
 }
 
+impl Unusable {
+    fn new(path: &str, why: impl ToString) -> Self {
+        Self { path: path.to_owned(), why: why.to_string() }
+    }
+}
+
 /// All rules of a site.
 #[derive(Debug, Default)]
 pub(super) struct Rules {

@@ -348,3 +348,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_line_feed_stands_only_after_a_carriage_return() {
+    taken("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    for head in [
+        &b"GET / HTTP/1.1\nHost: a\r\n\r\n"[..],
+        b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\n",
+        b"\nGET / HTTP/1.1\r\n\r\n",
+    ] {
+        assert_eq!(refused(head), 400, "{}", head.escape_ascii());
+    }
+}

@@ -272,10 +272,9 @@ fn unanswered(error: &Error) -> FetchError {
 /// Takes away the fields that belong to the visitor's connection (RFC 9110 section 7.6.1), as Pingora does on the
 /// ordinary way.
 fn strip_hop_by_hop(request: &mut RequestHeader) {
-    let lines = request.headers.get_all(header::CONNECTION).iter();
-    let names = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    let named: Vec<HeaderName> = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
-    for name in named.iter().filter(|name| **name != header::HOST) {
+    let named = upstream_response_filter::named_by_connection(&request.headers);
+    let named: Vec<HeaderName> = named.filter(|name| *name != header::HOST).collect();
+    for name in &named {
         request.remove_header(name);
     }
     for name in [

@@ -34,10 +34,9 @@ impl Headers {
     pub(super) fn new(list: Vec<HeaderRule>) -> Result<Self, Unusable> {
         let mut all = Self::default();
         for (position, rule) in list.into_iter().enumerate() {
-            let unusable = |why: String| Unusable { path: rule.on.path.clone(), why };
-            let position = u32::try_from(position).map_err(|e| unusable(e.to_string()))?;
-            all.index.add(position, &rule.on.path).map_err(|e| unusable(e.to_string()))?;
-            let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).map_err(|e| unusable(e.to_string()));
+            all.index.add(position, &rule.on.path)?;
+            let name =
+                |name: &str| HeaderName::from_bytes(name.as_bytes()).map_err(|e| Unusable::new(&rule.on.path, e));
             let mut compiled = Rule { scope: Scope::of(&rule.on), remove: Vec::new(), add: Vec::new() };
             for removed in &rule.remove {
                 compiled.remove.push(name(removed)?);
@@ -45,7 +44,9 @@ impl Headers {
             for (added, value) in &rule.add {
                 let text = Text::parse(value, |name| rule.on.catches(name));
                 let value = if text.is_fixed() {
-                    Value::Fixed(HeaderValue::from_bytes(value.as_bytes()).map_err(|e| unusable(e.to_string()))?)
+                    Value::Fixed(
+                        HeaderValue::from_bytes(value.as_bytes()).map_err(|e| Unusable::new(&rule.on.path, e))?,
+                    )
                 } else {
                     Value::Filled(text)
                 };

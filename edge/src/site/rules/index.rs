@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use common::site_rules::pattern::{Pattern, PatternError};
+use common::site_rules::pattern::Pattern;
 
+use super::Unusable;
 use super::matcher::{self, Caught};
 
 /// Rules by what their path is: positions in the list that they came from.
@@ -18,8 +19,9 @@ pub(super) struct Index {
 
 impl Index {
     /// Adds the rule at `position`, which is behind all that were added.
-    pub(super) fn add(&mut self, position: u32, path: &str) -> Result<(), PatternError> {
-        let pattern = Pattern::parse(path)?;
+    pub(super) fn add(&mut self, position: usize, path: &str) -> Result<(), Unusable> {
+        let position = u32::try_from(position).map_err(|e| Unusable::new(path, e))?;
+        let pattern = Pattern::parse(path).map_err(|e| Unusable::new(path, e))?;
         self.memory += path.len() + size_of::<(u32, Pattern)>() + size_of::<(Box<str>, Vec<u32>)>();
         match pattern.exact() {
             Some(path) => self.exact.entry(path.into()).or_default().push(position),
@@ -85,7 +87,7 @@ mod tests {
     fn rules_are_found_in_their_order_whatever_their_kind() {
         let mut index = Index::default();
         for (position, path) in ["/b", "/*", "/a", "/:x", "/b/", "/c/*"].into_iter().enumerate() {
-            index.add(u32::try_from(position).unwrap(), path).unwrap();
+            index.add(position, path).unwrap();
         }
         let found = |path: &str| index.fitting(path).map(|(at, _)| at).collect::<Vec<_>>();
         assert_eq!(found("/a"), [1, 2, 3]);

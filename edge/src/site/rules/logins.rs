@@ -26,10 +26,8 @@ impl Logins {
     pub(super) fn new(list: Vec<Login>) -> Result<Self, Unusable> {
         let mut all = Self::default();
         for (position, login) in list.into_iter().enumerate() {
-            let unusable = |why: String| Unusable { path: login.on.path.clone(), why };
-            let position = u32::try_from(position).map_err(|e| unusable(e.to_string()))?;
-            all.index.add(position, &login.on.path).map_err(|e| unusable(e.to_string()))?;
-            let weight = Pattern::parse(&login.on.path).map_err(|e| unusable(e.to_string()))?.weight();
+            all.index.add(position, &login.on.path)?;
+            let weight = Pattern::parse(&login.on.path).map_err(|e| Unusable::new(&login.on.path, e))?.weight();
             let scope = Scope::of(&login.on);
             all.memory += login.users.iter().map(|u| size_of_val(u) + u.user.len() + u.hash.len()).sum::<usize>();
             all.rules.push(Rule { scope, weight, users: login.users });

@@ -56,10 +56,8 @@ impl Redirects {
     pub(super) fn new(list: Vec<Redirect>) -> Result<Self, Unusable> {
         let mut all = Self::default();
         for (position, redirect) in list.into_iter().enumerate() {
-            let unusable = |why: String| Unusable { path: redirect.from.path.clone(), why };
-            let position = u32::try_from(position).map_err(|e| unusable(e.to_string()))?;
-            all.index.add(position, &redirect.from.path).map_err(|e| unusable(e.to_string()))?;
-            let rule = Rule::new(redirect.clone()).map_err(|e| unusable(e.to_string()))?;
+            all.index.add(position, &redirect.from.path)?;
+            let rule = Rule::new(redirect.clone()).map_err(|e| Unusable::new(&redirect.from.path, e))?;
             all.any_forced |= rule.force;
             all.memory += size_of::<Rule>() + redirect.to.as_ref().map_or(0, String::len);
             all.rules.push(rule);
