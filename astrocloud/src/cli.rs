@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::client::Client;
-use crate::{config, exit, up};
+use crate::{config, edge_role, exit, up};
 
 mod cancel;
 mod deploy;
@@ -15,12 +15,15 @@ mod login;
 mod login_link;
 mod logs;
 mod open;
+mod policy;
 mod print_config;
 mod project;
 mod projects;
+mod purge;
 mod redeploy;
 mod rollback;
 mod source;
+mod usage;
 mod watch;
 
 /// From a folder, an archive or a repository to a live site.
@@ -35,6 +38,8 @@ struct Cli {
 enum Command {
     /// Start the whole platform in this process
     Up(Box<up::Up>),
+    /// Run an edge alone, for a platform that runs elsewhere
+    Edge(Box<edge_role::EdgeRole>),
     /// Print the platform's settings with their defaults
     Config(print_config::PrintConfig),
     /// Remember a platform and its token
@@ -55,6 +60,12 @@ enum Command {
     Cancel(cancel::Cancel),
     /// A project's environment variables
     Env(env::Env),
+    /// How a project's visitors are treated
+    Policy(policy::Policy),
+    /// Make the edges forget kept answers of a project's app
+    Purge(purge::Purge),
+    /// Count a project's visits
+    Usage(usage::Usage),
     /// Projects
     Projects(projects::Projects),
     /// Open a project's site in the browser
@@ -72,6 +83,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Up(up) => up::run(*up),
+        Command::Edge(edge) => edge_role::run(*edge),
         Command::Config(print) => print_config::run(&print),
         command => {
             // A client waits for one thing at a time: further threads would only make it start later.
@@ -93,7 +105,9 @@ async fn call(command: Command) -> anyhow::Result<u8> {
     }
     let client = client()?;
     match command {
-        Command::Up(_) | Command::Config(_) | Command::Login(_) | Command::Deploy(_) => Ok(exit::USAGE),
+        Command::Up(_) | Command::Edge(_) | Command::Config(_) | Command::Login(_) | Command::Deploy(_) => {
+            Ok(exit::USAGE)
+        }
         Command::LoginLink(link) => login_link::run(&link, &client).await,
         Command::Deployments(list) => deployments::run(list, &client).await,
         Command::Logs(logs) => logs::run(logs, &client).await,
@@ -101,6 +115,9 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         Command::Redeploy(redeploy) => redeploy::run(redeploy, &client).await,
         Command::Cancel(cancel) => cancel::run(&cancel, &client).await,
         Command::Env(env) => env::run(env, &client).await,
+        Command::Policy(policy) => policy::run(policy, &client).await,
+        Command::Purge(purge) => purge::run(purge, &client).await,
+        Command::Usage(usage) => usage::run(usage, &client).await,
         Command::Projects(projects) => projects::run(projects, &client).await,
         Command::Open(open) => open::run(open, &client).await,
     }
@@ -129,7 +146,7 @@ mod tests {
             let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("astrocloud "), "`{}` shows no example", sub.get_name());
             let json = sub.get_arguments().any(|arg| arg.get_id() == "json");
-            assert!(json || sub.get_name() == "up", "`{}` has no --json", sub.get_name());
+            assert!(json || ["up", "edge"].contains(&sub.get_name()), "`{}` has no --json", sub.get_name());
         }
     }
 
@@ -145,6 +162,10 @@ mod tests {
             "astrocloud rollback --project shop",
             "astrocloud rollback dpl_01arz3ndektsv4rrffq69g5fav --project shop --json",
             "astrocloud logs -f --runtime --project shop",
+            "astrocloud policy set - --merge --project shop --json",
+            "astrocloud purge --tag a --project shop",
+            "astrocloud edge --control-plane http://127.0.0.1:8081 --token-file t --store file:///objects --data-dir d --http \
+             127.0.0.1:0 --https 127.0.0.1:0 --admin 127.0.0.1:0 --ready-file f",
         ] {
             Cli::try_parse_from(words(line)).unwrap();
         }
@@ -157,6 +178,9 @@ mod tests {
             ("astrocloud deploy . --health-path health", "/health"),
             ("astrocloud rollback latest", "dpl_"),
             ("astrocloud up --http 8080", "127.0.0.1:8080"),
+            ("astrocloud purge --project shop", "--everything"),
+            ("astrocloud purge --everything --tag a", "--tag"),
+            ("astrocloud edge --control-plane 127.0.0.1:8081", "http://"),
         ] {
             let error = Cli::try_parse_from(words(line)).unwrap_err();
             assert_eq!(error.exit_code(), i32::from(exit::USAGE), "{line}");

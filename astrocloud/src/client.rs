@@ -4,12 +4,13 @@ use std::fs::File;
 use std::time::Duration;
 
 use common::api::{
-    Deployment, EnvVariable, LogKind, LogPage, LoginLink, NewDeployment, NewProject, Page, Project, Rollback, SetEnv,
-    System, Upload,
+    Deployment, EdgePolicy, EnvVariable, LogKind, LogPage, LoginLink, NewDeployment, NewProject, Page, Project,
+    PurgeRequest, PurgeResult, Rollback, SetEnv, System, Upload, UsageReport,
 };
 use common::id::DeploymentId;
 use common::name::ProjectName;
 use common::problem::Problem;
+use common::time::Timestamp;
 use indicatif::ProgressBar;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
@@ -267,6 +268,33 @@ impl Client {
     /// Removes a variable.
     pub async fn unset_env(&self, project: &ProjectName, name: &str) -> Result<()> {
         self.send(self.request(Method::DELETE, &["projects", project.as_str(), "env", name])).await.map(drop)
+    }
+
+    /// How a project's visitors are treated.
+    pub async fn policy(&self, project: &ProjectName) -> Result<EdgePolicy> {
+        self.get(&["projects", project.as_str(), "edge"]).await
+    }
+
+    /// Sets how a project's visitors are treated, or changes it (`merge`); returns when they meet it.
+    pub async fn set_policy(
+        &self,
+        project: &ProjectName,
+        policy: &serde_json::Value,
+        merge: bool,
+    ) -> Result<EdgePolicy> {
+        let method = if merge { Method::PATCH } else { Method::PUT };
+        self.call(self.request(method, &["projects", project.as_str(), "edge"]).json(policy)).await
+    }
+
+    /// Makes the edges forget kept answers; returns when they have.
+    pub async fn purge(&self, project: &ProjectName, purge: &PurgeRequest) -> Result<PurgeResult> {
+        self.post(&["projects", project.as_str(), "purge"], purge).await
+    }
+
+    /// What a project was served since a time.
+    pub async fn usage(&self, project: &ProjectName, from: Timestamp) -> Result<UsageReport> {
+        let request = self.request(Method::GET, &["projects", project.as_str(), "usage"]);
+        self.call(request.query(&[("from", from.to_string())])).await
     }
 
     /// Up to 1000 log records after a number.

@@ -11,7 +11,10 @@ mod archive;
 mod client;
 mod config;
 
+mod process;
 mod settings;
+
+mod edge_role;
 mod up;
 
 use std::process::ExitCode;

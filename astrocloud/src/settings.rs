@@ -10,15 +10,19 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use serde::{Deserialize, Serialize};
 
 mod bytes;
+mod edge;
 mod help;
 mod layers;
+mod maybe;
 mod parts;
 
 pub use bytes::Bytes;
+pub use edge::Edge;
 pub use help::print;
+pub use maybe::Maybe;
 
 /// The whole tree. Each field is described in [`help`], where `astrocloud config` takes it from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct Settings {
@@ -113,15 +117,6 @@ pub struct Apps {
     pub restart_max: Duration,
     #[serde(with = "span")]
     pub restart_reset: Duration,
-}
-
-/// How much the edge holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[allow(missing_docs)]
-pub struct Edge {
-    pub cache: Bytes,
-    pub max_connections: usize,
 }
 
 /// How builds and apps are shut in.

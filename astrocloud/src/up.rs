@@ -2,17 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit;
 use crate::output;
+use crate::process::{self, Signals};
 use crate::settings::Settings;
 
 mod banner;
-mod logging;
+pub mod logging;
 mod platform;
 mod ready;
 mod remember;
@@ -21,6 +20,7 @@ mod work;
 
 use platform::Platform;
 use state::State;
+pub use state::make_private;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,9 +30,6 @@ Examples:
   astrocloud config > astrocloud.toml; astrocloud up --config astrocloud.toml
 
 Ctrl-C or SIGTERM lets requests end and stops within 10 seconds; a second one stops at once.";
-
-/// How long threads that are stuck in the file system may hold the end of the process.
-const STUCK_THREADS: Duration = Duration::from_millis(300);
 
 /// Flags; each wins over the setting of the same meaning.
 #[derive(Args, Debug)]
@@ -61,7 +58,8 @@ pub struct Up {
     config: Option<PathBuf>,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+/// Parses an address to listen on.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an address is an IP and a port, like 127.0.0.1:8080".to_owned())
 }
 
@@ -92,10 +90,10 @@ pub fn run(up: Up) -> anyhow::Result<u8> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    raise_open_files();
+    process::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(Box::pin(serve(up, settings)));
-    runtime.shutdown_timeout(STUCK_THREADS);
+    runtime.shutdown_timeout(process::STUCK_THREADS);
     code
 }
 
@@ -126,33 +124,5 @@ async fn serve(up: Up, settings: Settings) -> anyhow::Result<u8> {
     tokio::select! {
         () = platform.drain() => Ok(exit::DONE),
         () = signals.next() => Ok(exit::INTERRUPTED),
-    }
-}
-
-/// The two ways in which the platform is asked to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// Each visitor is an open file, and the usual soft limit of 1024 is for programs of one user.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        tracing::warn!(error = %e, "the limit of open files can't be raised: few visitors can be served at one time");
     }
 }

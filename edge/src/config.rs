@@ -12,10 +12,13 @@ use url::Url;
 /// Settings of an edge.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The control plane's API, `http://host:port/`; the route feed lies below it.
+    /// The control plane's API, `http://host:port/` or `https://host/`; the route feed lies below it.
     pub feed: Url,
     /// What the edge shows to be told the routes.
     pub feed_token: Secret,
+    /// File of the certificates (PEM) that alone vouch for the control plane over HTTPS; without it those that the
+    /// system trusts do.
+    pub feed_ca: Option<PathBuf>,
     /// Folder of the last good routes.
     pub folder: PathBuf,
     /// Memory for manifests and bodies in bytes.
@@ -89,6 +92,7 @@ impl Config {
         Self {
             feed,
             feed_token,
+            feed_ca: None,
             folder,
             cache_bytes: CACHE_BYTES,
             response_cache_bytes: RESPONSE_CACHE_BYTES,

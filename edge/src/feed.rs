@@ -6,23 +6,18 @@ use std::time::Duration;
 
 use common::id::DeploymentId;
 use common::route::{EdgeMessage, FeedMessage};
-use common::secret::Secret;
 use futures::{SinkExt as _, StreamExt as _};
-use http::{HeaderValue, header};
 use observe::{Observer, Pending};
+use reqwest::Upgraded;
 use response_cache::Cache;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
-use crate::listener::StartError;
+use crate::control_plane::{ControlPlane, OpenError};
 use crate::routes::{Gap, Routes, Table};
 
 const PATH: &str = "internal/v1/routes";
@@ -44,33 +39,6 @@ pub(crate) const USAGE: Duration = Duration::from_secs(10);
 const USAGE_BATCH: usize = 1000;
 /// Largest message in bytes: a snapshot of half a million routes.
 const MAX_MESSAGE: usize = 256 << 20;
-
-/// Where the feed is, and what opens it.
-pub(crate) struct Source {
-    request: Request,
-}
-
-impl Source {
-    pub(crate) fn new(api: &Url, token: &Secret) -> Result<Self, StartError> {
-        let wrong = || StartError::Feed(api.clone());
-        if api.scheme() != "http" || !api.has_host() {
-            return Err(wrong());
-        }
-        let mut url = api.clone();
-        url.set_query(None);
-        url.set_fragment(None);
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", api.path()));
-        }
-        let mut url = url.join(PATH).map_err(|_| wrong())?;
-        url.set_scheme("ws").map_err(|()| wrong())?;
-        let mut request = url.as_str().into_client_request().map_err(|_| wrong())?;
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.reveal())).map_err(|_| StartError::Token)?;
-        bearer.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, bearer);
-        Ok(Self { request })
-    }
-}
 
 /// How it stands with the control plane.
 #[derive(Debug)]
@@ -121,6 +89,8 @@ pub(crate) struct Told {
 enum End {
     #[error("no connection within {} s", CONNECT.as_secs())]
     NotConnected,
+    #[error(transparent)]
+    NotOpened(#[from] OpenError),
     #[error("nothing was heard for {} s", SILENCE.as_secs())]
     Silent,
     #[error("the control plane took nothing for {} s", SEND.as_secs())]
@@ -148,7 +118,7 @@ impl From<tungstenite::Error> for End {
 /// Follows the feed until the edge has drained, tells it visitors' wishes and what projects are served, and announces when the first
 /// snapshot is in use.
 pub(crate) async fn follow(
-    source: Source,
+    source: ControlPlane,
     routes: Arc<Routes>,
     kept: Cache,
     mut told: Told,
@@ -184,7 +154,7 @@ pub(crate) async fn follow(
 
 /// One connection; returns why it ended.
 async fn session(
-    source: &Source,
+    source: &ControlPlane,
     routes: &Routes,
     kept: &Cache,
     told: &mut Told,
@@ -198,7 +168,7 @@ async fn session(
 }
 
 async fn try_session(
-    source: &Source,
+    source: &ControlPlane,
     routes: &Routes,
     kept: &Cache,
     told: &mut Told,
@@ -206,8 +176,8 @@ async fn try_session(
     mut on_snapshot: impl FnMut(),
 ) -> Result<std::convert::Infallible, End> {
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
-    let connect = tokio_tungstenite::connect_async_with_config(source.request.clone(), Some(config), true);
-    let (mut socket, _) = tokio::select! {
+    let connect = source.open(PATH, config);
+    let mut socket = tokio::select! {
         () = told.drains.cancelled() => return Err(End::Stopped),
         connected = tokio::time::timeout(CONNECT, connect) => connected.map_err(|_| End::NotConnected)??,
     };
@@ -284,7 +254,7 @@ async fn try_session(
 
 /// Tells what projects were served since it was told last.
 async fn tell_usage(
-    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: &mut WebSocketStream<Upgraded>,
     observer: &Observer,
     pending: &mut Pending,
 ) -> Result<(), End> {
@@ -303,27 +273,4 @@ async fn tell_usage(
 
 async fn in_time(send: impl Future<Output = Result<(), tungstenite::Error>>) -> Result<(), End> {
     Ok(tokio::time::timeout(SEND, send).await.map_err(|_| End::NotTaken)??)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_feed_lies_below_the_api_and_needs_http() {
-        let token = Secret::new("t0ken");
-        for (api, feed) in [
-            ("http://127.0.0.1:8081", "ws://127.0.0.1:8081/internal/v1/routes"),
-            ("http://cp.local/base?x#y", "ws://cp.local/base/internal/v1/routes"),
-        ] {
-            let request = Source::new(&api.parse().unwrap(), &token).unwrap().request;
-            assert_eq!(request.uri().to_string(), feed);
-            assert_eq!(request.headers()[header::AUTHORIZATION], "Bearer t0ken");
-            assert!(!format!("{request:?}").contains("t0ken"));
-        }
-        let message = Source::new(&"ftp://x/".parse().unwrap(), &token).err().unwrap().to_string();
-        assert!(message.contains("http://host:port"), "{message}");
-        assert!(Source::new(&"http://x/".parse().unwrap(), &Secret::new("a\nb")).is_err());
-    }
 }

@@ -33,6 +33,7 @@ mod transport;
 mod access;
 mod admin;
 
+mod control_plane;
 mod feed;
 mod routes;
 mod wishes;
@@ -53,6 +54,7 @@ pub use wire::Limits as RequestLimits;
 
 use admin::Admin;
 use cache::Cache;
+use control_plane::ControlPlane;
 use door::{Door, Hall};
 use handover::{Copies, HandoverError, Offer};
 use lane::Lane;
@@ -97,8 +99,8 @@ impl Edge {
         let first = |all: &[Listening]| all.first().map(|listening| listening.addr);
         let https_addr = first(&sockets.https);
         let addr = first(&sockets.http).or(https_addr).ok_or(StartError::NoSocket)?;
-        let tls_settings = tls::Settings::new(&config)?;
-        let source = feed::Source::new(&config.feed, &config.feed_token)?;
+        let plane = ControlPlane::new(&config)?;
+        let tls_settings = tls::Settings::new(&config, plane.clone());
         let geo = config.geoip.as_deref().map(Geo::open).transpose()?;
         let settings = observe::Settings { access_log: config.access_log, otlp: config.otlp };
         let observer = Arc::new(Observer::start(settings)?);
@@ -129,7 +131,7 @@ impl Edge {
             drains,
             ended: ended.clone(),
         };
-        let feed = tokio::spawn(feed::follow(source, Arc::clone(&routes), kept.clone(), told, announce));
+        let feed = tokio::spawn(feed::follow(plane, Arc::clone(&routes), kept.clone(), told, announce));
 
         let cache = Cache::new(store, config.cache_bytes, config.timeouts.store);
         let lane = Lane::new(Arc::clone(&routes), cache.clone(), Arc::clone(&observer));

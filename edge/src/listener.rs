@@ -65,8 +65,16 @@ pub enum StartError {
     #[error("a listening socket can't be copied: {0}")]
     Copy(io::Error),
     /// The control plane's URL can't be used.
-    #[error("`{0}` is no control plane's address: use `http://host:port`")]
+    #[error("`{0}` is no control plane's address: use `http://host:port` or `https://host`")]
     Feed(Url),
+    /// The certificates that vouch for the control plane can't be used.
+    #[error("the control plane's CA in {path} can't be used: {reason}")]
+    FeedCa {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The operator's address can't be listened on.
     #[error("can't listen for the operator on {addr}: {source}")]
     Admin {

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::control_plane::ControlPlane;
 use crate::listener::StartError;
 use crate::routes::{self, Routes};
 use crate::transport::{Peer, TlsFacts, Transport};
@@ -53,14 +54,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(config: &Config) -> Result<Self, StartError> {
-        Ok(Self {
+    pub(crate) fn new(config: &Config, plane: ControlPlane) -> Self {
+        Self {
             folder: config.folder.clone(),
             key_file: config.key_file.clone(),
             memory: config.certificate_bytes,
             deadline: config.timeouts.handshake,
-            source: source::ControlPlane::new(&config.feed, &config.feed_token)?,
-        })
+            source: source::ControlPlane::new(plane),
+        }
     }
 }
 

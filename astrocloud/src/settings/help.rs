@@ -6,7 +6,7 @@ use super::Settings;
 use super::layers::{leaves, table, variable};
 
 /// Every setting with its meaning.
-const MEANINGS: [(&str, &str); 44] = [
+const MEANINGS: [(&str, &str); 84] = [
     ("data_dir", "Folder of all state"),
     ("base_domain", "Project `shop` is at shop.<base domain>"),
     ("listen.http", "Where visitors reach sites; port 0 takes a free one"),
@@ -46,7 +46,50 @@ const MEANINGS: [(&str, &str); 44] = [
     ("apps.restart_max", "Longest such pause"),
     ("apps.restart_reset", "Health of this length makes the next pause the first again"),
     ("edge.cache", "Memory for manifests and files"),
+    ("edge.response_cache", "Memory for kept answers of apps"),
+    ("edge.certificate_cache", "Memory for certificates; the others are read from disk again"),
     ("edge.max_connections", "Visitors' connections at one time"),
+    ("edge.client_connections", "Connections of one visitor's address at one time; 0 is any number"),
+    ("edge.unbounded_clients", "Addresses (CIDR) that may have any number"),
+    ("edge.streams", "Requests at one time on one HTTP/2 connection"),
+    ("edge.min_rate", "Bytes a second below which a visitor who is waited for is cut off in the end; 0 is any"),
+    ("edge.https_redirect", "Lead plain HTTP to HTTPS, for projects whose policy does not say"),
+    ("edge.https_port", "Port at which visitors reach HTTPS; 0 is the one that is listened on"),
+    ("edge.proxy_protocol_from", "Addresses (CIDR) that begin each connection with a PROXY header, and must"),
+    ("edge.trusted_proxies", "Proxies (CIDR) in front that are believed for whom they speak"),
+    ("edge.geoip", "File in MaxMind's format that tells visitors' countries; empty for none"),
+    ("edge.admin", "Where the operator asks for /metrics, /healthz and /readyz; empty for nowhere"),
+    ("edge.access_log", "Where lines of JSON tell of requests: stdout, a file, or empty for nowhere"),
+    ("edge.access_log_sample", "Part of requests that is logged, 0 to 1; failures always are"),
+    ("edge.otlp", "Collector of traces, like http://collector:4318; empty for none"),
+    ("edge.otlp_sample", "Part of traces that is recorded, 0 to 1"),
+    ("edge.otlp_service", "What this edge is called in traces"),
+    ("edge.key_file", "Key that seals certificates on the edge's disk; empty for one in its folder"),
+    ("edge.control_plane", "`astrocloud edge`: where the control plane's API is"),
+    (
+        "edge.control_plane_ca",
+        "`astrocloud edge`: file (PEM) of the CA that it is checked with; empty for the system's",
+    ),
+    ("edge.token_file", "`astrocloud edge`: file of the edges' token, edge-token in the platform's data folder"),
+    ("edge.store", "`astrocloud edge`: object store with the sites, like file:///srv/astrocloud/objects"),
+    ("edge.drain", "`astrocloud edge`: for visitors' requests to end"),
+    ("edge.requests.line", "Longest request line over HTTP/1"),
+    ("edge.requests.head", "Largest head of a request over HTTP/1"),
+    ("edge.requests.fields", "Header fields of a request over HTTP/1"),
+    ("edge.requests.chunk_extensions", "Chunk extensions of a request's body, together"),
+    ("edge.requests.trailers", "Trailer fields of a request's body, together"),
+    ("edge.timeouts.connect", "An app accepts a connection"),
+    ("edge.timeouts.upstream", "Silence of an app before or within its answer"),
+    ("edge.timeouts.stream", "Silence on a WebSocket or on server-sent events"),
+    ("edge.timeouts.upstream_idle", "An unused connection to an app is kept"),
+    ("edge.timeouts.handshake", "A TLS handshake"),
+    ("edge.timeouts.proxy_header", "A PROXY header arrives"),
+    ("edge.timeouts.client_head", "A visitor sends the head of a request"),
+    ("edge.timeouts.client", "Silence of a visitor within a request's body"),
+    ("edge.timeouts.client_idle", "A visitor's unused connection is kept"),
+    ("edge.timeouts.client_stall", "A visitor takes nothing of an answer"),
+    ("edge.timeouts.wake", "A request is kept for an app that starts because of it"),
+    ("edge.timeouts.store", "The object store answers"),
     ("sandbox.forbid", "Levels that must not be used: bubblewrap, namespaces, landlock"),
     ("log.level", "error, warn, info, debug or trace; libraries log warnings only"),
     ("log.format", "human or json"),
@@ -58,7 +101,9 @@ const MEANINGS: [(&str, &str); 44] = [
 /// # Errors
 /// When a setting can't be written as TOML.
 pub fn print(settings: &Settings) -> anyhow::Result<String> {
-    let mut text = String::from("# Settings of `astrocloud up`. Flags win over variables, variables over this file.\n");
+    let mut text = String::from(
+        "# Settings of `astrocloud up` and `astrocloud edge`. Flags win over variables, variables over this file.\n",
+    );
     let values = leaves(&table(settings)?);
     let mut section = "";
     for (key, meaning) in MEANINGS {

@@ -54,6 +54,7 @@ impl Settings {
     fn with(&self, key: &str, default: &Value, name: &str, text: &str) -> anyhow::Result<Self> {
         let value = match default {
             Value::Integer(_) => text.parse().map(Value::Integer).ok(),
+            Value::Float(_) => text.parse().map(Value::Float).ok(),
             Value::Boolean(_) => text.parse().map(Value::Boolean).ok(),
             Value::Array(_) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());

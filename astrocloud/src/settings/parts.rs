@@ -3,10 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use common::secret::Secret;
-use url::Url;
-
-use super::{Apps, Builds, Bytes, Edge, Settings, Sites, Sources};
+use super::{Apps, Builds, Bytes, Settings, Sites, Sources};
 
 /// Largest upload when nothing else is set: above it lies no source that people wrote, only media and archives.
 const UPLOAD: Bytes = Bytes(500 << 20);
@@ -72,14 +69,6 @@ impl Default for Apps {
     }
 }
 
-impl Default for Edge {
-    fn default() -> Self {
-        let nowhere = Url::parse("http://localhost/").unwrap_or_else(|_| unreachable!("a constant URL"));
-        let config = edge::Config::new(nowhere, Secret::new(""), PathBuf::new());
-        Self { cache: Bytes(config.cache_bytes), max_connections: config.max_connections }
-    }
-}
-
 impl Settings {
     /// What the deployer takes.
     pub fn deployer(&self, folder: PathBuf) -> deployer::Config {
@@ -125,15 +114,6 @@ impl Settings {
                 liveness_failures: apps.liveness_failures,
                 log_lines_per_second: apps.log_lines_per_second,
             },
-        }
-    }
-
-    /// What the edge takes.
-    pub fn edge(&self, feed: Url, feed_token: Secret, folder: PathBuf) -> edge::Config {
-        edge::Config {
-            cache_bytes: self.edge.cache.0,
-            max_connections: self.edge.max_connections,
-            ..edge::Config::new(feed, feed_token, folder)
         }
     }
 }

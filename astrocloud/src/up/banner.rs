@@ -21,6 +21,13 @@ pub fn show(settings: &Settings, state: &State, platform: &Platform, dashboard: 
     let secure_port = platform.https_url().port_or_known_default().unwrap_or(443);
     let sites =
         sites_url(&format!("project.{}", settings.base_domain), port).map_or_else(|_| String::new(), String::from);
+    let secure = match platform.ca_certificate() {
+        Some(path) => {
+            let secure = secure_url(&sites, secure_port).replacen("project.", "<project>.", 1);
+            format!("{secure}\n            without warnings where {} is trusted", path.display())
+        }
+        None => "no certificates: the key of their authority can't be opened".to_owned(),
+    };
     let rows = [
         (
             "Dashboard",
@@ -28,7 +35,7 @@ pub fn show(settings: &Settings, state: &State, platform: &Platform, dashboard: 
         ),
         ("Sites", sites.replacen("project.", "<project>.", 1)),
         ("API", platform.api_url().to_string()),
-        ("HTTPS", format!("port {secure_port}; trust {} to see no warning", platform.ca_certificate().display())),
+        ("HTTPS", secure),
         ("Isolation", sandbox.level().to_string()),
         ("State", state.path().display().to_string()),
     ];
@@ -41,6 +48,15 @@ pub fn show(settings: &Settings, state: &State, platform: &Platform, dashboard: 
     let _ = output::line(&text);
     tell_remembered(remembered, state);
     warn(sandbox.level(), sandbox.findings());
+}
+
+/// A site's URL over HTTPS.
+fn secure_url(site: &str, port: u16) -> String {
+    let Ok(mut url) = Url::parse(site) else { return String::new() };
+    // Both are allowed for every URL with a host.
+    let _ = url.set_scheme("https");
+    let _ = url.set_port(Some(port));
+    url.into()
 }
 
 /// How the command line is called here: by its name when a shell finds it, else by its path.

@@ -9,19 +9,25 @@ use tracing_subscriber::{Layer as _, fmt};
 use crate::settings::{Level, Log, LogFormat};
 
 /// The platform's own crates.
-const OWN: [&str; 13] = [
+const OWN: [&str; 19] = [
+    "acme",
     "astrocloud",
+    "balance",
     "build",
     "common",
     "control_plane",
     "deployer",
     "detect",
     "edge",
+    "guard",
     "logs",
+    "observe",
     "publish",
+    "response_cache",
     "runtime",
     "sandbox",
     "source",
+    "tls",
     "toolchain",
 ];
 /// Where the edge tells of every request.

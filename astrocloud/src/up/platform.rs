@@ -1,11 +1,10 @@
 //! The parts of the platform, started in the order in which they need one another and ended in the reverse.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use acme::development::Authority;
+use acme::development::{Authority, AuthorityError};
 use anyhow::Context as _;
 use common::blob::ObjectStore;
 use common::bus::Bus;
@@ -24,6 +23,7 @@ use url::{Host, Url};
 use super::state::State;
 use super::work;
 use crate::exit::Usage;
+use crate::process::reachable;
 use crate::settings::Settings;
 
 /// Longest wait for the edge to get its first routes, from this very process.
@@ -47,7 +47,7 @@ pub struct Platform {
     deployer: Deployer,
     plane: ControlPlane,
     sandbox: Sandbox,
-    authority: Arc<Authority>,
+    authority: Option<Arc<Authority>>,
     http_url: Url,
     https_url: Url,
 }
@@ -67,7 +67,15 @@ impl Platform {
         let http_url = reachable("http", visitors.addr)?;
         let https_url = reachable("https", secure_visitors.addr)?;
         let key = state.master_key();
-        let authority = Arc::new(Authority::load_or_create(&state.private("ca")?, key, Timestamp::now())?);
+        let authority = match Authority::load_or_create(&state.private("ca")?, key, Timestamp::now()) {
+            Ok(authority) => Some(Arc::new(authority)),
+            // Sites go on over plain HTTP: what a lost key takes along is only what it sealed.
+            Err(e @ AuthorityError::Sealed(_)) => {
+                tracing::error!(error = %e, "sites have no certificates: nobody reaches them over HTTPS");
+                None
+            }
+            Err(e) => return Err(e.into()),
+        };
         let sandbox = Sandbox::detect(PathBuf::from(SELF), options(settings)).await;
 
         let store: ObjectStore = common::blob::open(&state.objects_url()?)?;
@@ -86,15 +94,15 @@ impl Platform {
             feed_token: state.feed_token(),
             isolation: sandbox.level().slug().to_owned(),
             max_upload_bytes: settings.sources.upload.0,
-            authority: Some(Arc::clone(&authority)),
-            // Browsers don't know the development CA, so nobody is led there who did not ask for it.
-            https_redirect: false,
+            authority: authority.clone(),
+            https_redirect: settings.edge.https_redirect,
         };
         let ports = control_plane::Ports { store: store.clone(), bus: bus.clone(), queue: queue.clone() };
         let plane = ControlPlane::start(api, config, ports).await?;
 
-        let mut edge_config = settings.edge(plane.api_url().clone(), state.feed_token(), state.private("edge")?);
-        edge_config.https_port = Some(secure_visitors.addr.port());
+        let https_port = Some(secure_visitors.addr.port());
+        let folder = state.private("edge")?;
+        let edge_config = settings.edge(plane.api_url().clone(), state.feed_token(), folder, https_port);
         let sockets = Sockets { http: vec![visitors], https: vec![secure_visitors] };
         let edge = Edge::start(sockets, edge_config, store.clone())?;
 
@@ -119,9 +127,9 @@ impl Platform {
         &self.https_url
     }
 
-    /// File of the development CA's certificate, which makes every site's trusted.
-    pub fn ca_certificate(&self) -> &Path {
-        self.authority.path()
+    /// File of the development CA's certificate, which makes every site's trusted; nothing when its key is lost.
+    pub fn ca_certificate(&self) -> Option<&Path> {
+        self.authority.as_ref().map(|authority| authority.path())
     }
 
     /// Where the API is.
@@ -152,16 +160,6 @@ impl Platform {
 
 fn options(settings: &Settings) -> sandbox::Options {
     sandbox::Options { forbid: settings.sandbox.forbid.clone(), ..sandbox::Options::default() }
-}
-
-/// An address that can be opened on this machine, also when every address is listened on.
-fn reachable(scheme: &str, addr: SocketAddr) -> anyhow::Result<Url> {
-    let loopback: std::net::IpAddr = match addr {
-        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-    };
-    let ip = if addr.ip().is_unspecified() { loopback } else { addr.ip() };
-    Ok(Url::parse(&format!("{scheme}://{}/", SocketAddr::new(ip, addr.port())))?)
 }
 
 /// Scheme and port of sites' URLs.
@@ -206,11 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_lead_to_where_the_edge_listens() {
-        let url = |addr: &str| reachable("http", addr.parse().unwrap()).unwrap().to_string();
-        assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080/");
-        assert_eq!(url("0.0.0.0:80"), "http://127.0.0.1/");
-        assert_eq!(url("[::]:8080"), "http://[::1]:8080/");
+    fn sites_have_the_edges_port() {
         assert_eq!(sites_url("localhost", 8080).unwrap().as_str(), "http://localhost:8080/");
         assert_eq!(sites_url("apps.example", 80).unwrap().as_str(), "http://apps.example/");
     }

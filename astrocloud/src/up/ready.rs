@@ -1,6 +1,5 @@
 //! The ready file: where everything is, for scripts that started the platform.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -9,6 +8,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::platform::Platform;
+use crate::process::put_json;
 
 /// What scripts read. URLs end without a slash, so that paths can be appended.
 #[derive(Serialize)]
@@ -18,8 +18,8 @@ struct Ready<'a> {
     api_url: String,
     dashboard_url: &'a Url,
     api_token: &'a Secret,
-    /// File of the development CA, for clients that are to trust the sites' certificates.
-    ca_certificate: &'a Path,
+    /// File of the development CA, for clients that are to trust the sites' certificates; null when its key is lost.
+    ca_certificate: Option<&'a Path>,
 }
 
 /// Deletes what an earlier platform wrote: this one is not ready yet.
@@ -48,17 +48,7 @@ pub fn write(file: &Path, platform: &Platform, dashboard: &Url, api_token: &Secr
         api_token,
         ca_certificate: platform.ca_certificate(),
     };
-    put(file, &ready).with_context(|| format!("the ready file {} can't be written", file.display()))
-}
-
-fn put(file: &Path, ready: &Ready<'_>) -> anyhow::Result<()> {
-    let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer_pretty(&mut temporary, ready)?;
-    temporary.write_all(b"\n")?;
-    temporary.persist(file)?;
-    Ok(())
+    put_json(file, &ready).with_context(|| format!("the ready file {} can't be written", file.display()))
 }
 
 fn bare(url: &Url) -> String {
@@ -84,9 +74,9 @@ mod tests {
             api_url: bare(&url("http://127.0.0.1:2/")),
             dashboard_url: &dashboard,
             api_token: &token,
-            ca_certificate: Path::new("/data/ca/ca.pem"),
+            ca_certificate: Some(Path::new("/data/ca/ca.pem")),
         };
-        put(&file, &ready).unwrap();
+        put_json(&file, &ready).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         let expected = serde_json::json!({
             "http_url": "http://127.0.0.1:1", "https_url": "https://127.0.0.1:3", "api_url": "http://127.0.0.1:2",

@@ -14,6 +14,8 @@ use url::Url;
 
 /// What the edges' token is derived for.
 const FEED_PURPOSE: &str = "astrocloud 2026-11 route feed token";
+/// File of the edges' token, for edges that run alone.
+const EDGE_TOKEN: &str = "edge-token";
 /// Characters of a path that stay as they are in a database's URL.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
@@ -37,7 +39,9 @@ impl State {
         let lock = lock(&folder)?;
         let master_key = MasterKey::load_or_create(&folder.join("master.key"))?;
         let api_token = token(&folder.join("api-token"))?;
-        Ok(Self { folder, master_key, api_token, _lock: lock })
+        let state = Self { folder, master_key, api_token, _lock: lock };
+        put_secret(&state.folder.join(EDGE_TOKEN), &state.feed_token()).with_context(cannot)?;
+        Ok(state)
     }
 
     /// Where it is, absolute.
@@ -93,7 +97,11 @@ impl State {
     }
 }
 
-fn make_private(folder: &Path) -> std::io::Result<()> {
+/// Makes a folder that nobody else can look into, unless it is there.
+///
+/// # Errors
+/// When it can't be made.
+pub fn make_private(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
@@ -141,15 +149,21 @@ fn token(path: &Path) -> anyhow::Result<Secret> {
         Ok(text) => Ok(Secret::new(text.trim())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let token = Secret::random("ast_");
-            // Whole or not there, whenever the process dies; temporary files have mode 0600.
-            let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(path)).with_context(cannot)?;
-            writeln!(file, "{}", token.reveal()).with_context(cannot)?;
-            file.as_file().sync_all().with_context(cannot)?;
-            file.persist(path).with_context(cannot)?;
+            put_secret(path, &token).with_context(cannot)?;
             Ok(token)
         }
         Err(e) => Err(e).with_context(cannot),
     }
+}
+
+/// Writes a secret for the owner only: whole or not there, whenever the process dies.
+fn put_secret(path: &Path, secret: &Secret) -> std::io::Result<()> {
+    // Temporary files have mode 0600, and renaming keeps it.
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(path))?;
+    writeln!(file, "{}", secret.reveal())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -168,9 +182,10 @@ mod tests {
         let state = State::open(&folder).unwrap();
         let (token, feed) = (state.api_token().clone(), state.feed_token());
         assert_eq!(mode(&folder), 0o700);
-        for secret in ["master.key", "api-token", "lock"] {
+        for secret in ["master.key", "api-token", "edge-token", "lock"] {
             assert_eq!(mode(&folder.join(secret)), 0o600, "{secret}");
         }
+        assert_eq!(std::fs::read_to_string(folder.join("edge-token")).unwrap().trim(), feed.reveal());
         let refusal = State::open(&folder).err().unwrap().to_string();
         assert!(refusal.contains(&std::process::id().to_string()) && refusal.contains("--data-dir"), "{refusal}");
         drop(state);

@@ -72,14 +72,9 @@ async fn the_ready_file_says_where_everything_is() {
     let ready = &platform.ready;
     let source = folder(&[("index.html", "over TLS")]);
     platform.deploy_live(source.path(), "shop", &[]).await;
-    let ca = std::fs::read(&ready.ca_certificate).unwrap();
     let port = ready.https_url.port().unwrap();
-    let trusting = reqwest::Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
-        .resolve("shop.localhost", std::net::SocketAddr::from(([127, 0, 0, 1], port)))
-        .build()
-        .unwrap();
-    let page = trusting.get(format!("https://shop.localhost:{port}/")).send().await.unwrap();
+    let page =
+        platform.trusting("shop.localhost", port).get(format!("https://shop.localhost:{port}/")).send().await.unwrap();
     assert_eq!(page.text().await.unwrap(), "over TLS");
     let health = reqwest::get(ready.api_url.join("/api/v1/health").unwrap()).await.unwrap();
     assert_eq!(health.status(), StatusCode::OK);
@@ -89,6 +84,18 @@ async fn the_ready_file_says_where_everything_is() {
     assert_eq!(again.status(), StatusCode::UNAUTHORIZED, "the link works once");
     let system = platform.api(reqwest::Method::GET, "/system").await;
     assert_eq!(system["base_domain"], json!("localhost"));
+}
+
+#[tokio::test]
+async fn who_lost_the_master_key_keeps_sites_over_plain_http() {
+    let platform = Platform::start().await;
+    let source = folder(&[("index.html", "one")]);
+    platform.deploy_live(source.path(), "shop", &[]).await;
+    std::fs::remove_file(platform.folder.path().join("data/master.key")).unwrap();
+    let platform = platform.kill_and_restart().await;
+    assert_eq!(platform.get("shop", "/").await.body, "one");
+    assert!(platform.ready.ca_certificate.is_none());
+    assert!(platform.said().contains("restore the key file"));
 }
 
 #[tokio::test]

@@ -8,9 +8,15 @@ use serde_json::json;
 use crate::browser::Browser;
 use crate::support::{Platform, answer, folder, host, run, write};
 
+/// It has an empty icon, or a browser asks for one, which is an error in its console or not, as time allows.
 fn site(word: &str) -> tempfile::TempDir {
     folder(&[
-        ("index.html", &format!("<!doctype html><title>{word}</title><h1>{word}</h1><script src=/app.js></script>")),
+        (
+            "index.html",
+            &format!(
+                "<!doctype html><title>{word}</title><link rel=icon href=data:,><h1>{word}</h1><script src=/app.js></script>"
+            ),
+        ),
         ("app.js", &format!("document.title = {word:?};")),
         ("about.html", "<h1>About</h1>"),
         ("docs/index.html", "<h1>Docs</h1>"),

@@ -18,7 +18,7 @@ pub const BUILD_PATIENCE: Duration = Duration::from_secs(900);
 /// Pause between looks at what cannot be awaited.
 pub const LOOK: Duration = Duration::from_millis(25);
 
-const BINARY: &str = env!("CARGO_BIN_EXE_astrocloud");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_astrocloud");
 
 /// A running `astrocloud up`. Killed when dropped.
 pub struct Platform {
@@ -37,7 +37,7 @@ pub struct Ready {
     pub api_url: Url,
     pub dashboard_url: Url,
     pub api_token: String,
-    pub ca_certificate: PathBuf,
+    pub ca_certificate: Option<PathBuf>,
 }
 
 /// What a command came to.
@@ -120,10 +120,6 @@ impl Platform {
         std::fs::read_to_string(self.folder.path().join("up.log")).unwrap()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.process.id().unwrap()
-    }
-
     /// Ends it as `kill -9` does, and starts it on the same state.
     pub async fn kill_and_restart(mut self) -> Self {
         self.process.kill().await.unwrap();
@@ -133,13 +129,26 @@ impl Platform {
 
     /// Asks it to end, and tells its exit code.
     pub async fn terminate(&mut self) -> Option<i32> {
-        let pid = self.pid().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        within(PATIENCE, self.process.wait()).await.unwrap().code()
+        terminate(&mut self.process).await
+    }
+
+    /// A client that trusts the platform's certificates alone, and finds `host` at an address.
+    pub fn trusting(&self, host: &str, port: u16) -> reqwest::Client {
+        let ca = std::fs::read(self.ready.ca_certificate.as_ref().unwrap()).unwrap();
+        reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
+            .resolve(host, std::net::SocketAddr::from(([127, 0, 0, 1], port)))
+            .build()
+            .unwrap()
     }
 
     /// Runs the command line against this platform.
     pub async fn cli(&self, args: &[&str]) -> Outcome {
+        self.cli_with(args, &[]).await
+    }
+
+    /// Runs it with these variables too.
+    pub async fn cli_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Outcome {
         let mut command = Command::new(BINARY);
         command
             .args(args)
@@ -147,6 +156,7 @@ impl Platform {
             .env("ASTROCLOUD_API", self.ready.api_url.as_str())
             .env("ASTROCLOUD_TOKEN", &self.ready.api_token)
             .env("XDG_CONFIG_HOME", self.folder.path().join("config"))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let output = within(BUILD_PATIENCE, command.output()).await.unwrap();
@@ -211,6 +221,13 @@ impl Platform {
             }
         }
     }
+}
+
+/// Asks a process to end, and tells its exit code.
+pub async fn terminate(process: &mut Child) -> Option<i32> {
+    let pid = process.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    within(PATIENCE, process.wait()).await.unwrap().code()
 }
 
 pub async fn answer(request: reqwest::RequestBuilder) -> Answer {

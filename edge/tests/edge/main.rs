@@ -15,6 +15,7 @@ mod ranges;
 mod redirects;
 mod response_cache;
 mod routes;
+mod secure_feed;
 mod slashes;
 mod testkit;
 mod tls;

@@ -1,0 +1,88 @@
+//! What every role that runs for long does as a process: signals, limits, and the file that says where it is.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use url::Url;
+
+/// How long threads that are stuck in the file system may hold the end of the process.
+pub const STUCK_THREADS: Duration = Duration::from_millis(300);
+
+/// The two ways in which a process is asked to end.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Begins to listen to them.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Each visitor is an open file, and the usual soft limit of 1024 is for programs of one user.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(error = %e, "the limit of open files can't be raised: few visitors can be served at one time");
+    }
+}
+
+/// Writes a file of JSON for its owner only; it appears whole.
+///
+/// # Errors
+/// When it can't be written.
+pub fn put_json(file: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    // Temporary files have mode 0600, and renaming keeps it.
+    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer_pretty(&mut temporary, value)?;
+    temporary.write_all(b"\n")?;
+    temporary.persist(file)?;
+    Ok(())
+}
+
+/// An address that can be opened on this machine, also when every address is listened on.
+///
+/// # Errors
+/// Never for an address; a URL is made of it.
+pub fn reachable(scheme: &str, addr: SocketAddr) -> anyhow::Result<Url> {
+    let loopback: std::net::IpAddr = match addr {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    let ip = if addr.ip().is_unspecified() { loopback } else { addr.ip() };
+    Ok(Url::parse(&format!("{scheme}://{}/", SocketAddr::new(ip, addr.port())))?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn urls_lead_to_where_visitors_are_served() {
+        let url = |addr: &str| reachable("http", addr.parse().unwrap()).unwrap().to_string();
+        assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080/");
+        assert_eq!(url("0.0.0.0:80"), "http://127.0.0.1/");
+        assert_eq!(url("[::]:8080"), "http://[::1]:8080/");
+    }
+}
