@@ -17,6 +17,9 @@ use crate::answer::REQUEST_ID;
 use crate::transport;
 
 const PREFIX: &str = "x-forwarded-";
+/// No field of HTTP, but one that CGI turns into `HTTP_PROXY`, by which many clients choose their proxy
+/// (CVE-2016-5385).
+const CGI_PROXY: &str = "proxy";
 pub(super) const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -101,9 +104,6 @@ pub(crate) fn is_secure(session: &Session) -> bool {
 }
 
 fn remove_claims(request: &mut RequestHeader) {
-    let is_claim = |name: &HeaderName| {
-        name.as_str().starts_with(PREFIX) || *name == header::FORWARDED || *name == REAL_IP || *name == REQUEST_ID
-    };
     // Mostly there are none, and nothing is collected.
     let claims: Vec<HeaderName> = request.headers.keys().filter(|n| is_claim(n)).cloned().collect();
     for name in &claims {
@@ -112,6 +112,20 @@ fn remove_claims(request: &mut RequestHeader) {
     if !request.headers.contains_key(trace::PARENT) {
         request.remove_header(&trace::STATE);
     }
+}
+
+/// Whether an app would believe this field of the edge alone, in any spelling that it may read so.
+pub(super) fn is_claim(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let begins = name.get(..PREFIX.len()).is_some_and(|start| reads_as(start, PREFIX));
+    let known = [&header::FORWARDED, &REAL_IP, &REQUEST_ID].into_iter().any(|known| reads_as(name, known.as_str()));
+    begins || known || name == CGI_PROXY
+}
+
+/// Whether CGI, and what is made like it (WSGI, Rack, PHP), gives an app one name for both: there `-` is `_`.
+fn reads_as(name: &str, known: &str) -> bool {
+    let is_same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+    name.len() == known.len() && name.bytes().zip(known.bytes()).all(is_same)
 }
 
 fn is_trusted(nets: &[IpNet], address: IpAddr) -> bool {
@@ -189,6 +203,25 @@ mod tests {
             }
             let proxies: Vec<IpAddr> = proxies.iter().map(|p| ip(p)).collect();
             assert_eq!(through(&nets, &headers, ip("10.1.1.1")), (Some(ip(client)), proxies), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn claims_are_known_in_every_spelling_and_nothing_else_is_one() {
+        for (name, expected) in [
+            ("x-forwarded-for", true),
+            ("X_Forwarded_Anything", true),
+            ("x-forwarded_", true),
+            ("forwarded", true),
+            ("x_real-ip", true),
+            ("x-request_id", true),
+            ("proxy", true),
+            ("x-forwarded", false),
+            ("x-forwarder-x", false),
+            ("x-request-ids", false),
+            ("proxy-status", false),
+        ] {
+            assert_eq!(is_claim(&name.parse().unwrap()), expected, "{name}");
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod apps;
 mod doubt;
+mod fields;
 mod files;
 mod guard;
 mod handover;

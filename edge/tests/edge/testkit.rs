@@ -26,6 +26,10 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+mod script;
+
+pub use script::{Head, Line, Script};
+
 const TOKEN: &str = "feed-token";
 
 /// A control plane that does nothing but tell routes.
