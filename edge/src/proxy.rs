@@ -142,6 +142,8 @@ pub(crate) struct Ctx {
     pub(crate) upstream: Option<SocketAddr>,
     /// Addresses that failed for this request.
     pub(crate) failed: Vec<SocketAddr>,
+    /// Whether the app asked for a body that the visitor holds back (RFC 9110 section 10.1.1).
+    is_continued: bool,
     /// Whether the app was silent for longer than the project allows.
     pub(crate) was_silent: bool,
     /// The instance that is asked.
@@ -180,6 +182,7 @@ impl ProxyHttp for Proxy {
             entry: None,
             upstream: None,
             failed: Vec::new(),
+            is_continued: false,
             was_silent: false,
             ticket: None,
             patience: None,

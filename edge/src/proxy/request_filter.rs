@@ -15,6 +15,7 @@
 use std::sync::Arc;
 
 use common::route::Target;
+use http::{Version, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
 
@@ -125,5 +126,10 @@ fn prepare(proxy: &Proxy, session: &mut Session) {
     // Only where the visitor lets the connection be used again; for HTTP/1.0 it mostly does not.
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(timeouts.client_idle.as_secs().max(1)));
+    }
+    if session.req_header().version < Version::HTTP_11 {
+        // It neither waits for interim answers nor understands them (RFC 9110 sections 10.1.1 and 15.2).
+        session.set_ignore_info_resp(true);
+        session.req_header_mut().remove_header(&header::EXPECT);
     }
 }

@@ -32,6 +32,10 @@ pub(super) fn response_filter(session: &mut Session, response: &mut ResponseHead
         }
     }
     compress(session, response, ctx)?;
+    if session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued && !session.is_body_done() {
+        // Refused before it was sent, the body may come or not, so what comes next can't be told from it.
+        session.set_keepalive(None);
+    }
     if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(header::TRANSFER_ENCODING) {
         // HTTP/1.0 knows no chunks (RFC 9112 section 6.1): there a body ends with its connection.
         response.remove_header(&header::TRANSFER_ENCODING);

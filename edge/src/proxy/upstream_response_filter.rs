@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use balance::Ticket;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 
@@ -19,6 +19,12 @@ pub(super) fn upstream_response_filter(response: &mut ResponseHeader, ctx: &mut 
         watch.heard();
     }
     remove_hop_by_hop(response);
+    // Each message has the version of who sends it (RFC 9110 section 2.5), and an older app's chunks, which the edge
+    // makes, would not be understood under its own.
+    response.set_version(Version::HTTP_11);
+    if response.status == StatusCode::CONTINUE {
+        ctx.is_continued = true;
+    }
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }

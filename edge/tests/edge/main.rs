@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod apps;
+mod bodies;
 mod doubt;
 mod fields;
 mod files;
