@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -43,8 +43,11 @@ pub(super) fn upstream_request_filter(session: &Session, request: &mut RequestHe
     if let Some(host) = host {
         let port = port(host.as_bytes()).unwrap_or_else(|| ctx.scheme.port());
         request.insert_header(PORT, HeaderValue::from(port))?;
-        request.insert_header(HOST, host)?;
+        request.insert_header(HOST, host.clone())?;
+        // Over HTTP/2 it was in the target alone, of which only the path is kept.
+        request.insert_header(header::HOST, host)?;
     }
+    pass_upgrade(session.req_header(), request)?;
     request.insert_header(REQUEST_ID, ctx.request_id.clone())?;
     if let Some(field) = ctx.trace.field() {
         request.insert_header(trace::PARENT, field)?;
@@ -57,6 +60,20 @@ pub(super) fn upstream_request_filter(session: &Session, request: &mut RequestHe
     let path = request.uri.path_and_query().filter(|_| !is_origin_form).map(|p| p.as_str().as_bytes().to_vec());
     if let Some(path) = path {
         request.set_raw_path(&path)?;
+    }
+    Ok(())
+}
+
+/// Asks for the other protocol that the visitor asks for. Pingora passes only WebSocket on.
+fn pass_upgrade(asked: &RequestHeader, request: &mut RequestHeader) -> Result<()> {
+    if request.version != Version::HTTP_11 {
+        return Ok(());
+    }
+    // `request_filter` has left only what may be passed on.
+    request.remove_header(&header::UPGRADE);
+    for wish in asked.headers.get_all(header::UPGRADE) {
+        request.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"))?;
+        request.append_header(header::UPGRADE, wish.clone())?;
     }
     Ok(())
 }

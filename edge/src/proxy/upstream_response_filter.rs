@@ -61,7 +61,10 @@ pub(super) fn remove_hop_by_hop(response: &mut ResponseHeader) {
         response.remove_header(name);
     }
     if response.status != StatusCode::SWITCHING_PROTOCOLS {
-        response.remove_header(&header::UPGRADE);
+        // 426 must say what is required (RFC 9110 section 15.5.22), and the edge would pass a wish for it on.
+        if response.status != StatusCode::UPGRADE_REQUIRED {
+            response.remove_header(&header::UPGRADE);
+        }
         response.remove_header(&header::CONNECTION);
     }
 }

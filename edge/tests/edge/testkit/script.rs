@@ -34,6 +34,15 @@ impl Script {
         let head = line.head().await;
         (line, head)
     }
+
+    /// Reads the head of the next request, which may come on a connection that was kept, or on a new one.
+    pub async fn asked_on(&self, mut kept: Line) -> (Line, Head) {
+        if soon(kept.more()).await {
+            let head = kept.head().await;
+            return (kept, head);
+        }
+        self.asked().await
+    }
 }
 
 /// Any stream of bytes.
