@@ -227,7 +227,7 @@ async fn a_trace_begins_where_none_is_named_that_can_be_read() {
     ] {
         let seen = asked(&world, &app, &sent).await;
         let [_, id, ..] = parts(seen.field("traceparent"));
-        assert!(id.len() == 32 && id != &"0".repeat(32) && !good.contains(id), "{sent}: {id}");
+        assert!(id.len() == 32 && *id != *"0".repeat(32) && !good.contains(id), "{sent}: {id}");
         assert_eq!(seen.field("tracestate"), "", "{sent}");
     }
 }
