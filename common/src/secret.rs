@@ -148,10 +148,71 @@ impl MasterKey {
     }
 }
 
+/// The master key and those before it: what an older one sealed is still read, and sealed anew with the newest.
+#[derive(Clone)]
+pub struct KeyRing {
+    newest: MasterKey,
+    older: Vec<MasterKey>,
+}
+
+impl KeyRing {
+    /// Seals with `newest`, opens what it or an `older` key sealed.
+    #[must_use]
+    pub fn new(newest: MasterKey, older: Vec<MasterKey>) -> Self {
+        Self { newest, older }
+    }
+
+    /// Encrypts with the newest key.
+    #[must_use]
+    pub fn seal(&self, secret: &Secret) -> String {
+        self.newest.seal(secret)
+    }
+
+    /// Decrypts what any of the keys sealed.
+    ///
+    /// # Errors
+    /// When the text was altered or made with another key.
+    pub fn open(&self, sealed: &str) -> Result<Secret, SecretError> {
+        let newest = self.newest.open(sealed);
+        self.older.iter().fold(newest, |opened, key| opened.or_else(|_| key.open(sealed)))
+    }
+
+    /// The same secret under the newest key; none when it is already.
+    ///
+    /// # Errors
+    /// When none of the keys opens it.
+    pub fn reseal(&self, sealed: &str) -> Result<Option<String>, SecretError> {
+        if self.newest.open(sealed).is_ok() {
+            return Ok(None);
+        }
+        Ok(Some(self.seal(&self.open(sealed)?)))
+    }
+}
+
+impl From<MasterKey> for KeyRing {
+    fn from(key: MasterKey) -> Self {
+        Self::new(key, Vec::new())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_new_master_key_reads_and_reseals_what_the_one_before_sealed() {
+        let key = || MasterKey(random_bytes());
+        let (old, new) = (key(), key());
+        let sealed = old.seal(&Secret::new("hunter2"));
+        let ring = KeyRing::new(new.clone(), vec![key(), old.clone()]);
+        assert_eq!(ring.open(&sealed).unwrap().reveal(), "hunter2");
+        let again = ring.reseal(&sealed).unwrap().unwrap();
+        assert_eq!(new.open(&again).unwrap().reveal(), "hunter2");
+        assert!(old.open(&again).is_err());
+        assert_eq!(ring.reseal(&again).unwrap(), None);
+        assert!(KeyRing::from(new).reseal(&sealed).is_err());
+    }
 
     #[test]
     fn a_sealed_secret_opens_with_its_key_only() {
