@@ -17,6 +17,7 @@ need git git
 need chromium chromium
 need curl curl
 need shellcheck shellcheck
+need pebble pebble
 
 if [ -n "$packages" ]; then
     sudo=""
