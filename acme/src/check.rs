@@ -92,12 +92,7 @@ fn chain_of(chain: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// Whether the signatures lead from the certificate to whom is trusted.
-fn lead(
-    leaf: &EndEntityCert<'_>,
-    issuers: &[CertificateDer<'_>],
-    trust: &Trust,
-    now: Timestamp,
-) -> Result<(), String> {
+fn lead(leaf: &EndEntityCert<'_>, issuers: &[CertificateDer<'_>], trust: &Trust, now: Timestamp) -> Result<(), String> {
     let roots = match trust {
         Trust::Roots(pem) => chain_of(pem)?,
         // The rest of the chain must lead to its last.

@@ -399,7 +399,10 @@ fn check_names(names: &[String], methods: &[Method]) -> Result<(), String> {
         let domain = name.strip_prefix("*.").unwrap_or(name);
         let label = |label: &str| {
             let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+            (1..=63).contains(&label.len())
+                && label.bytes().all(inner)
+                && !label.starts_with('-')
+                && !label.ends_with('-')
         };
         if domain.len() > 253 || !domain.contains('.') || !domain.split('.').all(label) {
             return Err(format!("{name:?} is no name of a host"));

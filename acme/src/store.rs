@@ -168,6 +168,7 @@ async fn leases(store: &dyn Store) -> Result<(), String> {
     ensure(store.lease(&lease("one", 4, 6)).await.map_err(text)?, "who extends it")?;
     ensure(store.due(at(4), 9).await.map_err(text)?.is_empty(), "what is leased is not due")?;
     ensure(store.next(at(4)).await.map_err(text)? == Some(at(6)), "but when its lease ends")?;
+    ensure(store.next(at(6)).await.map_err(text)? == Some(at(2)), "and then its own time counts again")?;
     store.look_at("a.example", at(9), at(4)).await.map_err(text)?;
     let mut entry = store.entry("a.example").await.map_err(text)?.ok_or("the entry is there")?;
     ensure(entry.next == at(2), "nor is its time set by others")?;

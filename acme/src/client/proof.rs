@@ -22,14 +22,21 @@ pub(super) fn type_of(method: Method) -> ChallengeType {
 
 /// How control of a name is proven by these answers.
 pub(super) fn method_for(name: &str, answers: &[Answer]) -> Option<Method> {
-    let domain = name.strip_prefix("*.").unwrap_or(name);
-    answers.iter().find_map(|answer| match answer {
+    // A wildcard and its base share a record, and the base may be proven otherwise.
+    let by_host = answers.iter().find_map(|answer| match answer {
         Answer::Http01 { host, .. } if host == name => Some(Method::Http01),
         Answer::TlsAlpn01 { host, .. } if host == name => Some(Method::TlsAlpn01),
-        Answer::Dns01 { record, .. } if *record == dns_record(domain) => Some(Method::Dns01),
-        Answer::DnsPersist01 { record, .. } if *record == persistent_record(domain) => Some(Method::DnsPersist01),
         _ => None,
-    })
+    });
+    let domain = name.strip_prefix("*.").unwrap_or(name);
+    let by_record = || {
+        answers.iter().find_map(|answer| match answer {
+            Answer::Dns01 { record, .. } if *record == dns_record(domain) => Some(Method::Dns01),
+            Answer::DnsPersist01 { record, .. } if *record == persistent_record(domain) => Some(Method::DnsPersist01),
+            _ => None,
+        })
+    };
+    by_host.or_else(by_record)
 }
 
 fn dns_record(domain: &str) -> String {

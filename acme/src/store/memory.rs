@@ -94,6 +94,7 @@ impl Store for Memory {
         let rows = self.0.lock().await;
         let free = rows.times.iter().find(|(_, name)| !rows.is_leased(name, now)).map(|(at, _)| *at);
         let leases = rows.leased.iter().filter_map(|name| rows.entries.get(name)?.lease.as_ref()).map(|(_, at)| *at);
+        let leases = leases.filter(|until| *until > now);
         Ok(free.into_iter().chain(leases.min()).min())
     }
 

@@ -55,11 +55,11 @@ async fn a_name_that_does_not_answer_is_tried_again_with_growing_waits_and_rehea
     assert_eq!(name, "a.example.com");
     assert!(detail.contains("404") || detail.contains("unauthorized"), "{detail}");
     assert_eq!((entry.failures, entry.next), (1, *next));
-    let orders = pebble.logged("There are now");
+    assert_eq!(pebble.logged("Added order"), 1);
     engine.clock.set(*next);
     engine.settle().await;
     // Only the staging side was asked.
-    assert_eq!(pebble.logged("There are now"), orders);
+    assert_eq!((pebble.logged("Added order"), staging.logged("Added order")), (1, 1));
     let entry = engine.entry("a.example.com").await;
     assert_eq!(entry.failures, 2);
     // It is mended: rehearsed, and then in earnest.
@@ -96,7 +96,16 @@ async fn the_preferred_chain_is_chosen_among_those_that_are_offered() {
     let root = pebble.root(2).await;
     let der = rustls_pki_types::pem::PemObject::from_pem_slice(root.as_bytes()).unwrap();
     let der: rustls_pki_types::CertificateDer<'_> = der;
-    let name = parse_x509_certificate(&der).unwrap().1.subject().iter_common_name().next().unwrap().as_str().unwrap().to_owned();
+    let name = parse_x509_certificate(&der)
+        .unwrap()
+        .1
+        .subject()
+        .iter_common_name()
+        .next()
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut authority = pebble.authority("pebble");
     authority.preferred_chain = Some(name);
     // Only the chain that is preferred leads there.
@@ -159,6 +168,6 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life_and_the_old_one_serv
     let part = renew_at.since(old.not_before).as_secs_f64() / old.lifetime().as_secs_f64();
     assert!((0.58..0.67).contains(&part), "{part}");
     engine.clock.set(renew_at.before(Duration::from_secs(1)));
-    engine.settle().await;
+    assert_eq!(engine.manager.work().await.unwrap(), Some(renew_at));
     assert_eq!(engine.entry("a.example.com").await.current.unwrap().id, old.id);
 }
