@@ -94,6 +94,36 @@ impl Client {
         }
     }
 
+    /// An order with all its authorisations, so that nothing is asked while they are gone through.
+    async fn loaded(&self, url: &str) -> Result<Remote, Failure> {
+        let mut tries = NONCE_TRIES;
+        'order: loop {
+            let (mut remote, _) = self.remote(url).await?;
+            let mut authorizations = remote.authorizations();
+            loop {
+                let (authorization, seen) = seeing(authorizations.next()).await;
+                let error = match authorization {
+                    None => return Ok(remote),
+                    Some(Ok(_)) => continue,
+                    Some(Err(error)) => error,
+                };
+                tries -= 1;
+                if tries == 0 || !trouble::is_nonce(&error) {
+                    return Err(of_order(error, seen.as_ref(), self.clock.now()));
+                }
+                continue 'order;
+            }
+        }
+    }
+
+    /// Why an order failed.
+    async fn why(&self, url: &str) -> Failure {
+        match self.loaded(url).await {
+            Ok(mut remote) => proof::failed(&mut remote, self.clock.now()).await,
+            Err(failure) => failure,
+        }
+    }
+
     /// An account that the authority forgot is made anew with the next order.
     async fn notice(&self, error: &instant_acme::Error) {
         if trouble::is_unknown_account(error) {
@@ -132,12 +162,12 @@ impl Client {
 
     async fn ask(&self, url: &str, wanted: Wanted<'_>) -> Result<Step, Failure> {
         let account = self.account().await?;
-        let (mut remote, _) = self.remote(url).await?;
+        let mut remote = self.loaded(url).await?;
         match remote.state().status {
             OrderStatus::Pending => {}
             // Proven for an earlier order.
             OrderStatus::Ready => return self.keyed(url),
-            OrderStatus::Invalid => return Err(proof::failed(&mut remote, self.clock.now()).await),
+            OrderStatus::Invalid => return Err(self.why(url).await),
             OrderStatus::Processing | OrderStatus::Valid => return Err(lost("it went on without our key")),
         }
         let answers = proof::answers(&account, &mut remote, wanted, self.clock.now()).await?;
@@ -145,7 +175,7 @@ impl Client {
     }
 
     async fn tell(&self, url: &str, answers: &[Answer]) -> Result<(), Failure> {
-        let (mut remote, _) = self.remote(url).await?;
+        let mut remote = self.loaded(url).await?;
         let mut authorizations = remote.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization.map_err(|e| failure(e, None, self.clock.now()))?;
@@ -176,7 +206,7 @@ impl Client {
             match remote.state().status {
                 OrderStatus::Pending => {}
                 OrderStatus::Ready => break,
-                OrderStatus::Invalid => return Err(proof::failed(&mut remote, self.clock.now()).await),
+                OrderStatus::Invalid => return Err(self.why(url).await),
                 OrderStatus::Processing | OrderStatus::Valid => return Err(lost("it went on without our key")),
             }
             if let Some(rest) = wait.next(rest).await {
@@ -215,7 +245,7 @@ impl Client {
                     let url = remote.state().certificate.clone().ok_or_else(|| lost("it has no certificate"))?;
                     return self.download(&url, &key, sealed_key, wanted).await;
                 }
-                OrderStatus::Invalid => return Err(proof::failed(&mut remote, self.clock.now()).await),
+                OrderStatus::Invalid => return Err(self.why(url).await),
                 OrderStatus::Pending => return Err(lost("its proofs no longer count")),
             }
             if let Some(rest) = wait.next(rest).await {
