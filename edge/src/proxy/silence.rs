@@ -18,6 +18,7 @@ use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{Digest, GetProxyDigest as _};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -70,6 +71,8 @@ struct Shared {
     /// When the whole answer takes too long, in milliseconds after `start`.
     end: u64,
     fired: AtomicU64,
+    /// The deadline has come nearer. Otherwise it only moves away, and is looked at when it should have come.
+    nearer: Notify,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -85,6 +88,7 @@ impl Watch {
             between: AtomicU64::new(millis(patience.between_bytes)),
             end: total.map_or(NEVER, millis),
             fired: AtomicU64::new(0),
+            nearer: Notify::new(),
         });
         let task = tokio::spawn(watch(Arc::clone(&shared), Arc::downgrade(line))).abort_handle();
         Some(Self { shared, task })
@@ -93,7 +97,10 @@ impl Watch {
     /// The app sent something.
     pub(super) fn heard(&self) {
         let between = self.shared.between.load(Ordering::Relaxed);
-        self.shared.deadline.store(self.shared.now().saturating_add(between), Ordering::Relaxed);
+        let deadline = self.shared.now().saturating_add(between);
+        if deadline < self.shared.deadline.swap(deadline, Ordering::Relaxed) {
+            self.shared.nearer.notify_one();
+        }
     }
 
     /// Whether the wait was ended.
@@ -118,17 +125,16 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(NEVER)
 }
 
-/// How often it is looked whether the deadline has come nearer, which happens when the answer begins.
-const LOOK: Duration = Duration::from_millis(100);
-
 async fn watch(shared: Arc<Shared>, line: Weak<Line>) {
     loop {
         let now = shared.now();
         let deadline = shared.deadline.load(Ordering::Relaxed);
         let next = deadline.min(shared.end);
         if now < next {
-            let wait = Duration::from_millis(next - now);
-            tokio::time::sleep(wait.min(LOOK.max(wait / 8))).await;
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(next - now)) => {}
+                () = shared.nearer.notified() => {}
+            }
             continue;
         }
         let Some(line) = line.upgrade() else { return };

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use balance::Ticket;
 use http::{HeaderMap, HeaderName, StatusCode, Version, header};
-use pingora_core::Result;
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
 use super::Ctx;
@@ -29,7 +29,11 @@ pub(super) fn upstream_response_filter(response: &mut ResponseHeader, ctx: &mut 
         return Ok(());
     }
     ctx.first_byte.get_or_insert_with(Instant::now);
-    if ctx.patience.is_some_and(|p| p.is_upgrade) && response.status == StatusCode::SWITCHING_PROTOCOLS {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        if !ctx.patience.is_some_and(|p| p.is_upgrade) {
+            // The visitor would read what follows as answers to requests that it has yet to send.
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "an app switches protocols unasked").into_up());
+        }
         // Either side of a tunnel may be silent for long, and Pingora watches it.
         ctx.watch = None;
     }

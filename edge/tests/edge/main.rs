@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod apps;
+mod balance;
 mod bodies;
 mod doubt;
 mod fields;
@@ -19,6 +20,7 @@ mod redirects;
 mod response_cache;
 mod routes;
 mod secure_feed;
+mod silence;
 mod slashes;
 mod testkit;
 mod tls;

@@ -15,6 +15,7 @@ use common::blob::{self, ObjectStore};
 use common::certificate::Certificate;
 use common::id::DeploymentId;
 use common::manifest::{self, Encoding, File, Manifest, Variant};
+use common::policy::Policy;
 use common::route::{Change, EdgeMessage, FeedMessage, Route, Snapshot, Target, default_policy};
 use common::secret::Secret;
 use common::usage::Usage;
@@ -28,7 +29,7 @@ use url::Url;
 
 mod script;
 
-pub use script::{Head, Line, Script};
+pub use script::{Head, Line, Script, Served};
 
 const TOKEN: &str = "feed-token";
 
@@ -317,6 +318,13 @@ impl World {
         let target = Target::App { upstreams: upstreams.to_vec(), unavailable: None, wakes: false };
         self.tell(vec![route(host, &id, target)]).await;
         id
+    }
+
+    /// Makes an app live as `app.localhost`, with a policy as JSON.
+    pub async fn app_with(&self, upstreams: &[SocketAddr], policy: &str) {
+        let policy: Policy = serde_json::from_str(policy).unwrap();
+        let target = Target::App { upstreams: upstreams.to_vec(), unavailable: None, wakes: false };
+        self.tell(vec![Route { policy: policy.into(), ..route("app", &DeploymentId::new(), target) }]).await;
     }
 
     pub fn request(&self, method: &str, host: &str, path: &str) -> reqwest::RequestBuilder {

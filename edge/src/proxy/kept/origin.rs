@@ -203,6 +203,7 @@ impl Origin {
                 status if status.is_informational() => {
                     let mut head = Box::new(head.clone());
                     upstream_response_filter::remove_hop_by_hop(&mut head);
+                    head.set_version(Version::HTTP_11);
                     // A visitor who is not quick enough does without.
                     let _ = self.interim.try_send(head);
                 }

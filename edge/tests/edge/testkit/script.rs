@@ -2,9 +2,11 @@
 //! who does the same.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::{World, soon};
 
@@ -37,11 +39,49 @@ impl Script {
 
     /// Reads the head of the next request, which may come on a connection that was kept, or on a new one.
     pub async fn asked_on(&self, mut kept: Line) -> (Line, Head) {
-        if soon(kept.more()).await {
+        if soon(kept.come()).await {
             let head = kept.head().await;
             return (kept, head);
         }
         self.asked().await
+    }
+}
+
+/// An app that answers all requests the same way.
+pub struct Served {
+    pub addr: SocketAddr,
+    asked: watch::Sender<usize>,
+}
+
+impl Script {
+    /// Answers each request by what `answer` makes of its head and body: bytes, or nothing, and the connection is
+    /// broken off.
+    pub fn serve(self, answer: impl Fn(&Head, &[u8]) -> Option<String> + Send + Sync + 'static) -> Served {
+        let served = Served { addr: self.addr, asked: watch::channel(0).0 };
+        let (asked, answer) = (served.asked.clone(), Arc::new(answer));
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = self.listener.accept().await {
+                let (asked, answer) = (asked.clone(), Arc::clone(&answer));
+                let mut line = Line::new(socket);
+                tokio::spawn(async move {
+                    while line.come().await {
+                        let head = line.head().await;
+                        let body = line.exactly(head.field("content-length").parse().unwrap_or(0)).await;
+                        asked.send_modify(|count| *count += 1);
+                        let Some(answer) = answer(&head, &body) else { return };
+                        line.say(&answer).await;
+                    }
+                });
+            }
+        });
+        served
+    }
+}
+
+impl Served {
+    /// Requests so far.
+    pub fn asked(&self) -> usize {
+        *self.asked.borrow()
     }
 }
 
@@ -79,6 +119,11 @@ impl Line {
     pub async fn send(&mut self, bytes: &[u8]) {
         soon(self.stream.write_all(bytes)).await.unwrap();
         soon(self.stream.flush()).await.unwrap();
+    }
+
+    /// Like [`Line::say`], but the other side may have left: then false.
+    pub async fn try_say(&mut self, text: &str) -> bool {
+        soon(self.stream.write_all(text.as_bytes())).await.is_ok()
     }
 
     /// Says that nothing more will be sent.
@@ -135,6 +180,17 @@ impl Line {
     pub async fn rest(&mut self) -> String {
         while self.more().await {}
         text(std::mem::take(&mut self.read))
+    }
+
+    /// Waits for further bytes; false when the other side has ended. Bytes that wait already are enough.
+    async fn come(&mut self) -> bool {
+        if !self.read.is_empty() {
+            return true;
+        }
+        let mut buffer = vec![0; READ];
+        let count = self.stream.read(&mut buffer).await.unwrap_or_default();
+        self.read.extend_from_slice(&buffer[..count]);
+        count > 0
     }
 
     /// Waits for further bytes; false when the other side has ended.
