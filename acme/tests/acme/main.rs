@@ -5,4 +5,5 @@
 mod crash;
 mod failover;
 mod issue;
+mod simulation;
 mod testkit;
