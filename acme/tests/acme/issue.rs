@@ -7,10 +7,10 @@ use acme::challenge::Method;
 use acme::check::Trust;
 use acme::entry::{RevocationReason, Track};
 use acme::failure::Failure;
-use common::secret::Secret;
+use common::secret::{KeyRing, MasterKey, Secret};
 use x509_parser::parse_x509_certificate;
 
-use crate::testkit::{Edges, Engine, Options, Pebble};
+use crate::testkit::{Edges, Engine, Options, Pebble, engine_with, master_key};
 
 #[tokio::test]
 async fn a_name_gets_a_certificate_by_each_method_and_nothing_is_left_shown() {
@@ -152,6 +152,34 @@ async fn a_replaced_certificate_is_revoked_once_the_new_one_is_there() {
         let serial = parse_x509_certificate(&der).unwrap().1.tbs_certificate.serial.to_str_radix(16);
         assert_eq!(pebble.status_of(&serial).await, status);
     }
+}
+
+#[tokio::test]
+async fn a_new_master_key_takes_over_every_certificate_and_the_account() {
+    let pebble = Pebble::start(Options::default()).await;
+    let edges = Edges::of(&pebble).await;
+    let old = Engine::new(&edges.port(), vec![(pebble.authority("pebble"), None)]);
+    old.want(&["a.example.com"], &[Method::Http01]).await;
+    let current = old.issued("a.example.com").await;
+    let key = || {
+        let folder = tempfile::tempdir().unwrap();
+        MasterKey::load_or_create(&folder.path().join("master.key")).unwrap()
+    };
+    let new = key();
+    let both = KeyRing::new(new.clone(), vec![master_key()]);
+    let rotated = engine_with(both, old.store.clone(), &edges.port(), vec![(pebble.authority("pebble"), None)]);
+    assert_eq!(rotated.manager.reseal().await.unwrap(), 1);
+    assert_eq!(rotated.manager.reseal().await.unwrap(), 0);
+    rotated.want(&["b.example.com"], &[Method::Http01]).await;
+    rotated.issued("b.example.com").await;
+    // The old key is needed no longer, and opens nothing.
+    let lines = || vec![(pebble.authority("pebble"), None)];
+    let alone = engine_with(new.into(), old.store.clone(), &edges.port(), lines());
+    assert!(alone.manager.certificate(&current.id).await.unwrap().is_some());
+    alone.want(&["c.example.com"], &[Method::Http01]).await;
+    alone.issued("c.example.com").await;
+    assert!(old.manager.certificate(&current.id).await.is_err());
+    assert_eq!(pebble.logged("Added order"), 3);
 }
 
 #[tokio::test]

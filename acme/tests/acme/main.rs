@@ -5,5 +5,7 @@
 mod crash;
 mod failover;
 mod issue;
+mod many;
+mod renewal;
 mod simulation;
 mod testkit;

@@ -17,18 +17,25 @@ use common::time::Timestamp;
 
 pub mod edges;
 pub mod pebble;
+pub mod small;
 
 pub use edges::Edges;
 pub use pebble::{Options, Pebble};
+pub use small::Small;
 
 /// Long enough on a busy machine; a test that needs it fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn keys() -> KeyRing {
-    static KEY: std::sync::OnceLock<KeyRing> = std::sync::OnceLock::new();
+    master_key().into()
+}
+
+/// The master key of this run.
+pub fn master_key() -> MasterKey {
+    static KEY: std::sync::OnceLock<MasterKey> = std::sync::OnceLock::new();
     let make = || {
         let folder = tempfile::tempdir().unwrap();
-        MasterKey::load_or_create(&folder.path().join("master.key")).unwrap().into()
+        MasterKey::load_or_create(&folder.path().join("master.key")).unwrap()
     };
     KEY.get_or_init(make).clone()
 }
@@ -46,10 +53,20 @@ pub fn engine(
     challenges: &Arc<dyn Challenges>,
     authorities: Vec<(Authority, Option<Authority>)>,
 ) -> Engine {
+    engine_with(keys(), store, challenges, authorities)
+}
+
+/// The same, with these master keys.
+pub fn engine_with(
+    keys: KeyRing,
+    store: Arc<dyn Store>,
+    challenges: &Arc<dyn Challenges>,
+    authorities: Vec<(Authority, Option<Authority>)>,
+) -> Engine {
     let clock = Arc::new(Manual::new(Timestamp::now()));
     let client = |authority: Authority| -> Arc<Client> {
         let clock: Arc<dyn Clock> = clock.clone();
-        Arc::new(Client::new(authority, store.clone(), challenges.clone(), keys(), clock).unwrap())
+        Arc::new(Client::new(authority, store.clone(), challenges.clone(), keys.clone(), clock).unwrap())
     };
     let line = |(authority, rehearsal): (Authority, Option<Authority>)| Line {
         authority: authority.id.clone(),
@@ -58,7 +75,7 @@ pub fn engine(
         rehearsal: rehearsal.map(|authority| client(authority) as _),
     };
     let lines = authorities.into_iter().map(line).collect();
-    let manager = Manager::new(store.clone(), keys(), clock.clone(), lines);
+    let manager = Manager::new(store.clone(), keys.clone(), clock.clone(), lines);
     Engine { manager, store, clock }
 }
 

@@ -72,7 +72,9 @@ impl Pebble {
 
     async fn start_on(options: Options, [http, tls, records, dns, api, management]: [u16; 6]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let root = api_certificate(&folder);
+        let (root, certificate, key) = api_certificate();
+        std::fs::write(folder.path().join("api.pem"), certificate).unwrap();
+        std::fs::write(folder.path().join("api.key"), key).unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let mut config = json!({
             "listenAddress": format!("127.0.0.1:{api}"),
@@ -170,8 +172,8 @@ impl Pebble {
     }
 }
 
-/// Makes the certificate of its API, and gives the root to trust.
-fn api_certificate(folder: &TempDir) -> String {
+/// A root to trust, a certificate for an authority's API, and its key, PEM.
+pub fn api_certificate() -> (String, String, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -179,7 +181,5 @@ fn api_certificate(folder: &TempDir) -> String {
     let issuer = Issuer::new(params, key);
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("api.pem"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
-    std::fs::write(folder.path().join("api.key"), key.serialize_pem()).unwrap();
-    root
+    (root, params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
 }
