@@ -5,6 +5,7 @@ use guard::{PACED_PIECE, Permit};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora_core::Result;
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use crate::proxy::visitor;
@@ -52,20 +53,51 @@ pub(crate) fn plain(headers: &mut HeaderMap) {
     headers.remove(header::STRICT_TRANSPORT_SECURITY);
 }
 
-/// Writes an answer whole. For HEAD and for answers without a body, `body` is empty.
-pub(crate) async fn send(session: &mut Session, head: Parts, body: Bytes) -> Result<()> {
-    begin(session, head).await?;
-    write(session, body, true).await
+/// An answer that is not written yet, and small enough to be in memory.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// Status and fields, `Content-Length` among them.
+    pub(crate) head: Parts,
+    /// Empty for HEAD and for answers without a body.
+    pub(crate) body: Bytes,
+    /// Whether the visitor's connection is to serve no further request.
+    pub(crate) closes: bool,
+}
+
+impl Reply {
+    /// An answer after which the connection may go on.
+    pub(crate) const fn new(head: Parts, body: Bytes) -> Self {
+        Self { head, body, closes: false }
+    }
+
+    /// The same, after which the connection is closed.
+    pub(crate) fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
+}
+
+/// Gives the head of an answer of the edge's own what depends on the request.
+pub(crate) fn fit(head: &mut Parts, request: &RequestHeader) {
+    if !visitor::is_secure(request) {
+        plain(&mut head.headers);
+    }
+    if let Some(id) = request.headers.get(&REQUEST_ID) {
+        head.headers.insert(REQUEST_ID, id.clone());
+    }
+}
+
+/// Writes an answer whole.
+pub(crate) async fn send(session: &mut Session, reply: Reply) -> Result<()> {
+    if reply.closes {
+        session.set_keepalive(None);
+    }
+    begin(session, reply.head).await?;
+    write(session, reply.body, true).await
 }
 
 /// Writes the head of an answer whose body follows.
 pub(crate) async fn begin(session: &mut Session, mut head: Parts) -> Result<()> {
-    if !visitor::is_secure(session) {
-        plain(&mut head.headers);
-    }
-    if let Some(id) = session.req_header().headers.get(&REQUEST_ID) {
-        head.headers.insert(REQUEST_ID, id.clone());
-    }
+    fit(&mut head, session.req_header());
     let visitor = session.as_downstream_mut();
     visitor.write_response_header(Box::new(head.into())).await.map_err(|e| e.into_down())
 }

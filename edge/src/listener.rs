@@ -19,7 +19,7 @@ use url::Url;
 use crate::connection::{self, Ending, Visits};
 use crate::door::{Door, Entered};
 use crate::lane::Lane;
-use crate::proxy::{Proxy, UPSTREAM_TRIES};
+use crate::proxy::{Phases, Proxy, UPSTREAM_TRIES};
 
 /// Connections that wait to be accepted; the kernel cuts it to its own bound.
 const BACKLOG: u32 = 4096;
@@ -184,7 +184,8 @@ impl Listener {
             max_retries: UPSTREAM_TRIES,
             ..ServerConf::default()
         };
-        let mut app = http_proxy(&Arc::new(conf), proxy);
+        let proxy = Arc::new(proxy);
+        let mut app = http_proxy(&Arc::new(conf), Phases(Arc::clone(&proxy)));
         let mut options = HttpServerOptions::default();
         options.h2c = true;
         options.h2_idle_timeout = Some(timeouts.client_idle);
@@ -198,6 +199,7 @@ impl Listener {
         let shared = Arc::new(Shared {
             visits: Visits {
                 app: Arc::new(app),
+                proxy,
                 shutdown: watched,
                 lane,
                 drain: Ending::default(),

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use pingora_core::Result;
-use pingora_proxy::Session;
+use pingora_http::RequestHeader;
 
-use crate::answer;
+use crate::answer::{self, Reply};
 use crate::routes::Entry;
 
 /// After how many seconds a visitor's browser or client may try again.
@@ -134,9 +133,8 @@ impl Page {
         Bytes::from(text)
     }
 
-    /// Writes the page, as HTML to browsers and as plain text to others.
-    pub(crate) async fn send(&self, session: &mut Session, entry: Option<&Entry>) -> Result<()> {
-        let request = session.req_header();
+    /// The page as an answer: HTML for browsers, plain text for others.
+    pub(crate) fn reply(&self, request: &RequestHeader, entry: Option<&Entry>) -> Reply {
         let html = asks_for_html(&request.headers);
         let is_head = request.method == Method::HEAD;
         let body = self.body(html);
@@ -160,7 +158,7 @@ impl Page {
         if *self == Self::MethodNotAllowed {
             head.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        answer::send(session, head, if is_head { Bytes::new() } else { body }).await
+        Reply::new(head, if is_head { Bytes::new() } else { body })
     }
 }
 

@@ -24,6 +24,7 @@ use crate::cache::Cache;
 use crate::compress::Compressor;
 use crate::config::Timeouts;
 use crate::routes::{Entry, Routes};
+use crate::transport;
 use crate::wishes::Wishes;
 
 mod app;
@@ -48,7 +49,11 @@ mod wake;
 pub(crate) use kept::Kept;
 pub(crate) use upstream_peer::UPSTREAM_TRIES;
 
+pub(crate) use logging::Passed;
 use protection::Protection;
+
+/// The phases of requests that Pingora carries out.
+pub(crate) struct Phases(pub(crate) Arc<Proxy>);
 
 /// What all requests share.
 pub(crate) struct Proxy {
@@ -166,12 +171,10 @@ pub(crate) struct Ctx {
     rules: Vec<Arc<str>>,
 }
 
-#[async_trait]
-impl ProxyHttp for Proxy {
-    type CTX = Ctx;
-
-    fn new_ctx(&self) -> Ctx {
-        Ctx {
+impl Ctx {
+    /// For a request whose head has just been read.
+    fn new() -> Self {
+        Self {
             started: Instant::now(),
             first_byte: None,
             client: None,
@@ -195,22 +198,31 @@ impl ProxyHttp for Proxy {
             rules: Vec::new(),
         }
     }
+}
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new()
+    }
 
     fn init_downstream_modules(&self, _: &mut HttpModules) {
         // Files are compressed when they are published, and what apps send in `response_filter`, which knows why not.
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        request_filter::request_filter(self, session, ctx).await
+        request_filter::request_filter(&self.0, session, ctx).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        upstream_peer::upstream_peer(self, session, ctx)
+        upstream_peer::upstream_peer(&self.0, session, ctx)
     }
 
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Ctx, error: Box<Error>) -> Box<Error> {
-        let error = upstream_peer::fail_to_connect(self, ctx, error);
-        logging::upstream_failed(self, &error, true);
+        let error = upstream_peer::fail_to_connect(&self.0, ctx, error);
+        logging::upstream_failed(&self.0, &error, true);
         error
     }
 
@@ -220,7 +232,9 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        upstream_request_filter::upstream_request_filter(session, request, ctx)
+        let peer = transport::peer(session).ok_or_else(transport::nobody)?;
+        upstream_request_filter::upstream_request_filter(peer, request, ctx)?;
+        upstream_request_filter::pass_upgrade(session.req_header(), request)
     }
 
     async fn connected_to_upstream(
@@ -245,7 +259,7 @@ impl ProxyHttp for Proxy {
         was_reused: bool,
     ) -> Box<Error> {
         let error = upstream_peer::error_while_proxy(session, ctx, error, was_reused);
-        logging::upstream_failed(self, &error, false);
+        logging::upstream_failed(&self.0, &error, false);
         error
     }
 
@@ -259,7 +273,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-        kept::passed(self, session, response, ctx)?;
+        kept::passed(&self.0, session.req_header(), response, ctx)?;
         response_filter::response_filter(session, response, ctx)
     }
 
@@ -289,7 +303,13 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
-        logging::logging(self, session, ctx);
+        let passed = Passed {
+            status: session.response_written().map(|r| r.status.as_u16()),
+            bytes_in: logging::count(session.body_bytes_read()),
+            bytes_out: logging::count(session.body_bytes_sent()),
+        };
+        let peer = transport::peer(session).map(|peer| &**peer);
+        logging::logging(&self.0, session.req_header(), peer, passed, ctx);
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Ctx, _: &Error) -> bool {

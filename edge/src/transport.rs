@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
+use pingora_core::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -98,6 +100,15 @@ impl Peer {
     }
 }
 
+/// How a request came to the edge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    /// Who is at the other end of its connection.
+    pub(crate) peer: &'a Peer,
+    /// When the connection began.
+    pub(crate) since: SystemTime,
+}
+
 /// What a TLS handshake agreed upon.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsFacts {
@@ -129,8 +140,20 @@ pub(crate) fn is_misdirected(peer: &Peer, table: &Table, host: &str) -> bool {
 
 /// Who sent the request of a session, over HTTP/1 and HTTP/2 alike. `None` only for sessions that come from
 /// no visitor.
-pub(crate) fn peer(session: &Session) -> Option<&Peer> {
+pub(crate) fn peer(session: &Session) -> Option<&Arc<Peer>> {
     // Pingora's TLS digest takes nothing of ours, so this travels with the digest of a proxied connection.
     let user_data = session.as_downstream().digest()?.proxy_digest.as_ref()?.user_data.as_deref()?;
-    user_data.downcast_ref::<Arc<Peer>>().map(|peer| &**peer)
+    user_data.downcast_ref::<Arc<Peer>>()
+}
+
+/// What a session without a [`Peer`] is answered: it comes from nobody.
+pub(crate) fn nobody() -> Box<Error> {
+    Error::explain(ErrorType::InternalError, "a session without a visitor")
+}
+
+/// When the connection of a session began; now for sessions that come from no visitor.
+pub(crate) fn since(session: &Session) -> SystemTime {
+    let digest = session.as_downstream().digest();
+    let timing = digest.and_then(|d| d.timing_digest.first()).and_then(Option::as_ref);
+    timing.map_or_else(SystemTime::now, |timing| timing.established_ts)
 }

@@ -19,7 +19,7 @@ use super::wait::Come;
 use super::{Connection, refusal};
 use crate::config::Timeouts;
 use crate::lane::{Found, Hit, Lane, Missing};
-use crate::proxy::Proxy;
+use crate::proxy::{Phases, Proxy};
 use crate::transport::{Peer, Transport};
 
 /// How every HTTP/2 connection begins (RFC 9113 section 3.4).
@@ -42,7 +42,9 @@ const OK: u16 = 200;
 /// What all connections share.
 pub(crate) struct Visits {
     /// Answers what the lane does not.
-    pub(crate) app: Arc<HttpProxy<Proxy>>,
+    pub(crate) app: Arc<HttpProxy<Phases>>,
+    /// The pipeline of every request.
+    pub(crate) proxy: Arc<Proxy>,
     /// Tells Pingora that no connection is to be used for another request.
     pub(crate) shutdown: watch::Receiver<bool>,
     /// Answers hot files.

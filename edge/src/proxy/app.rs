@@ -6,11 +6,11 @@ use std::time::Duration;
 use balance::{Check, Upstreams};
 use common::policy::{AppProtocol, AppTimeouts};
 use common::route::Target;
-use pingora_core::Result;
-use pingora_proxy::Session;
+use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use super::{Ctx, Proxy, wake};
+use crate::answer::Reply;
 use crate::config::Timeouts;
 use crate::page::{self, Page};
 use crate::routes::Entry;
@@ -26,19 +26,22 @@ pub(super) struct Patience {
     pub(super) is_upgrade: bool,
 }
 
-/// Chooses an instance. Returns whether the request was answered instead, because there is none.
-pub(super) async fn prepare(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx, entry: &Arc<Entry>) -> Result<bool> {
-    let Target::App { unavailable, .. } = &entry.route.target else { return Ok(false) };
+/// Chooses an instance. Returns the answer instead, when there is none.
+pub(super) fn prepare(
+    proxy: &Proxy,
+    request: &RequestHeader,
+    is_upgrade: bool,
+    ctx: &mut Ctx,
+    entry: &Arc<Entry>,
+) -> Option<Reply> {
+    let Target::App { unavailable, .. } = &entry.route.target else { return None };
     wake::keep_awake(proxy, entry);
-    ctx.patience = Some(Patience::of(session, &entry.route.policy.app.timeouts, &proxy.timeouts));
+    ctx.patience = Some(Patience::of(request, is_upgrade, &entry.route.policy.app.timeouts, &proxy.timeouts));
     if let Some(upstreams) = upstreams(proxy, entry) {
         upstreams.request();
         choose(ctx, &upstreams);
     }
-    if ctx.ticket.is_none() {
-        Page::Unavailable(unavailable.clone()).send(session, Some(entry)).await?;
-    }
-    Ok(ctx.ticket.is_none())
+    ctx.ticket.is_none().then(|| Page::Unavailable(unavailable.clone()).reply(request, Some(entry)))
 }
 
 /// Makes another instance the one that is asked, if there is one that has not failed for this request.
@@ -63,9 +66,8 @@ pub(super) fn upstreams(proxy: &Proxy, entry: &Entry) -> Option<Arc<Upstreams>> 
 }
 
 impl Patience {
-    pub(super) fn of(session: &Session, wished: &AppTimeouts, usual: &Timeouts) -> Self {
-        let is_upgrade = session.is_upgrade_req();
-        let is_stream = is_upgrade || page::accepts(&session.req_header().headers, b"text/event-stream");
+    pub(super) fn of(request: &RequestHeader, is_upgrade: bool, wished: &AppTimeouts, usual: &Timeouts) -> Self {
+        let is_stream = is_upgrade || page::accepts(&request.headers, b"text/event-stream");
         let silence = if is_stream { usual.stream } else { usual.upstream };
         let or = |wished: Option<u64>, usual: Duration| wished.map_or(usual, Duration::from_millis);
         Self {

@@ -4,28 +4,26 @@
 use bytes::Bytes;
 use common::certificate::Challenge;
 use http::{HeaderValue, Method, StatusCode, header};
-use pingora_core::Result;
-use pingora_proxy::Session;
+use pingora_http::RequestHeader;
 
 use super::{Ctx, Proxy};
-use crate::{answer, host};
+use crate::answer::{self, Reply};
+use crate::host;
 
 const PREFIX: &str = "/.well-known/acme-challenge/";
 
-/// Answers the request if it asks for a proof that is known. Returns whether it did.
-pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &Ctx) -> Result<bool> {
-    let Some(proof) = proof(proxy, session) else { return Ok(false) };
-    let is_head = session.req_header().method == Method::HEAD;
+/// The answer to a request for a proof that is known.
+pub(super) fn answer(proxy: &Proxy, request: &RequestHeader, ctx: &Ctx) -> Option<Reply> {
+    let proof = proof(proxy, request)?;
+    let is_head = request.method == Method::HEAD;
     let mut head = answer::head(StatusCode::OK, ctx.entry.as_deref());
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     head.headers.insert(header::CONTENT_LENGTH, proof.len().into());
     head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer::send(session, head, if is_head { Bytes::new() } else { proof }).await?;
-    Ok(true)
+    Some(Reply::new(head, if is_head { Bytes::new() } else { proof }))
 }
 
-fn proof(proxy: &Proxy, session: &Session) -> Option<Bytes> {
-    let request = session.req_header();
+fn proof(proxy: &Proxy, request: &RequestHeader) -> Option<Bytes> {
     let asked = request.uri.path().strip_prefix(PREFIX)?;
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return None;

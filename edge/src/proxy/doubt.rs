@@ -6,7 +6,6 @@
 
 use http::{HeaderName, Method, header};
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
 use super::upstream_response_filter::named_by_connection;
 use super::visitor;
@@ -16,8 +15,7 @@ const CONNECTION: Page = Page::BadRequest("The connection claims a field that is
 const TARGET: Page = Page::BadRequest("The address is neither a path nor a whole URL.");
 
 /// Refuses what Pingora accepts and another server may read otherwise.
-pub(super) fn refuse(session: &Session) -> Result<(), Page> {
-    let request = session.req_header();
+pub(super) fn refuse(request: &RequestHeader) -> Result<(), Page> {
     // Whoever passes the request on would take away what apps rely on (RFC 9110 section 7.6.1).
     let is_ours = |name: HeaderName| name == header::HOST || visitor::is_claim(&name);
     if named_by_connection(&request.headers).any(is_ours) {

@@ -4,6 +4,7 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::Ctx;
+use crate::answer;
 use crate::page::Page;
 
 pub(super) async fn fail_to_proxy(session: &mut Session, error: &Error, ctx: &Ctx) -> FailToProxy {
@@ -15,8 +16,8 @@ pub(super) async fn fail_to_proxy(session: &mut Session, error: &Error, ctx: &Ct
         && session.response_written().is_none()
     {
         told = page.status().as_u16();
-        session.set_keepalive(None);
-        if let Err(e) = page.send(session, ctx.entry.as_deref()).await {
+        let reply = page.reply(session.req_header(), ctx.entry.as_deref()).closing();
+        if let Err(e) = answer::send(session, reply).await {
             tracing::debug!(error = %e, "the visitor left before the error could be told");
         }
     }
@@ -36,7 +37,7 @@ fn page(error: &Error) -> Option<Page> {
     }
 }
 
-fn log(error: &Error, page: Option<&Page>, ctx: &Ctx) {
+pub(super) fn log(error: &dyn std::fmt::Display, page: Option<&Page>, ctx: &Ctx) {
     let route = ctx.entry.as_ref().map(|e| &e.route);
     let host = route.map(|r| r.host.as_str());
     let deployment = route.map(|r| r.deployment.as_str());

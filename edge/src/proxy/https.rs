@@ -2,36 +2,31 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use pingora_core::Result;
-use pingora_proxy::Session;
+use pingora_http::RequestHeader;
 
 use super::visitor::Scheme;
 use super::{Ctx, Proxy};
-use crate::answer;
+use crate::answer::{self, Reply};
 use crate::routes::Entry;
 
 /// The port that an address with `https` leaves out.
 const USUAL_PORT: u16 = 443;
 
-/// Redirects the request if it is to be. Returns whether it did.
-pub(super) async fn redirected(proxy: &Proxy, session: &mut Session, ctx: &Ctx, entry: &Entry) -> Result<bool> {
+/// The redirect of a request that is to have one.
+pub(super) fn redirect(proxy: &Proxy, request: &RequestHeader, ctx: &Ctx, entry: &Entry) -> Option<Reply> {
     let host = &entry.route.host;
     if ctx.scheme == Scheme::Https || !entry.route.policy.https.redirect {
-        return Ok(false);
+        return None;
     }
     // Without a certificate the visitor would only be led to an error.
-    if proxy.routes.now().certificate(host).is_none() {
-        return Ok(false);
-    }
-    let request = session.req_header();
+    proxy.routes.now().certificate(host)?;
     let path = request.uri.path_and_query().map_or("/", |p| p.as_str());
-    let Some(location) = location(host, proxy.front.https_port, path) else { return Ok(false) };
+    let location = location(host, proxy.front.https_port, path)?;
     // 308 keeps the method and the body (RFC 9110 section 15.4.9).
     let mut head = answer::head(StatusCode::PERMANENT_REDIRECT, Some(entry));
     head.headers.insert(header::LOCATION, location);
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    answer::send(session, head, Bytes::new()).await?;
-    Ok(true)
+    Some(Reply::new(head, Bytes::new()))
 }
 
 fn location(host: &str, port: Option<u16>, path: &str) -> Option<HeaderValue> {

@@ -11,7 +11,7 @@ use http::{Method, StatusCode, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
-use response_cache::{Answer, Ask, CACHE_TAG, Cache, FetchError, Forward, Outcome, Status, Unanswered};
+use response_cache::{Answer, Ask, CACHE_TAG, Cache, Forward, Outcome, Status, Unanswered};
 use tokio::sync::mpsc;
 
 use super::response_filter::{body, response_filter};
@@ -20,6 +20,7 @@ use super::{Ctx, Proxy, upstream_request_filter, wake};
 use crate::answer;
 use crate::page::{self, Page};
 use crate::routes::Entry;
+use crate::transport::{self, Peer};
 
 mod origin;
 
@@ -41,47 +42,111 @@ impl Kept {
     }
 }
 
-/// Answers a request out of the cache, or through it. Returns whether that is done.
-pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx, entry: &Entry) -> Result<bool> {
+/// What the cache has for a request.
+pub(super) enum Look {
+    /// The app is to answer, as if there were no cache.
+    Pass,
+    /// What is kept.
+    Answer(Answer),
+    /// Only what is kept was wanted, and that is nothing.
+    NotKept,
+    /// The app is to be asked, by [`fetch`].
+    Fetch,
+}
+
+/// Looks for a request's answer.
+pub(super) fn look(proxy: &Proxy, request: &RequestHeader, is_upgrade: bool, ctx: &mut Ctx, entry: &Entry) -> Look {
     let policy = entry.route.policy.cache;
     if !policy.enabled {
-        return Ok(false);
+        return Look::Pass;
     }
-    let request = session.req_header();
     let is_read = matches!(request.method, Method::GET | Method::HEAD);
-    let is_stream = session.is_upgrade_req() || page::accepts(&request.headers, b"text/event-stream");
+    let is_stream = is_upgrade || page::accepts(&request.headers, b"text/event-stream");
     let has_body = request.headers.contains_key(header::TRANSFER_ENCODING)
         || request.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     if !is_read || is_stream || has_body {
         ctx.passes = Some(if is_read { Forward::Bypass } else { Forward::Method });
-        return Ok(false);
+        return Look::Pass;
     }
-    let Some(target) = target(request) else { return Ok(false) };
+    let Some(target) = target(request) else { return Look::Pass };
     wake::keep_awake(proxy, entry);
     let ask = ask(entry, ctx.scheme, target, policy, request);
-    let outcome = match proxy.kept.cache.lookup(&ask) {
-        Some(outcome) => Ok(outcome),
-        None => Box::pin(through(proxy, session, ctx, entry)).await?,
-    };
-    match outcome {
-        Ok(Outcome::Answer(answer)) => send(session, ctx, answer).await?,
-        Ok(Outcome::Pass(why)) => {
+    match proxy.kept.cache.lookup(&ask) {
+        Some(Outcome::Answer(answer)) => Look::Answer(answer),
+        Some(Outcome::NotKept) => Look::NotKept,
+        Some(Outcome::Pass(why)) => {
             ctx.passes = Some(why);
-            return Ok(false);
+            Look::Pass
         }
-        Ok(Outcome::NotKept) => Page::GatewayTimeout.send(session, Some(entry)).await?,
-        // Nothing was sent, so the ordinary way may try; it knows what to tell a visitor, too.
-        Err(error) if error.kind == Unanswered::Unavailable => {
-            ctx.passes = Some(Forward::Bypass);
-            return Ok(false);
-        }
-        Err(error) => {
-            let (host, deployment) = (entry.route.host.as_str(), entry.route.deployment.as_str());
-            tracing::warn!(host, deployment, %error, "an app did not answer the response cache");
-            let page = if error.kind == Unanswered::TimedOut { Page::GatewayTimeout } else { Page::BadGateway };
-            page.send(session, Some(entry)).await?;
-        }
+        None => Look::Fetch,
     }
+}
+
+/// What became of a request that was fetched.
+pub(super) enum Got {
+    /// The app is to answer, as if there were no cache.
+    Pass,
+    /// The answer.
+    Answer(Answer),
+    /// There is none.
+    Page(Page),
+}
+
+/// Asks the app on the cache's behalf. Interim answers come by the receiver while the future is polled.
+pub(super) fn fetch<'a>(
+    proxy: &'a Proxy,
+    request: &'a RequestHeader,
+    peer: &Peer,
+    ctx: &Ctx,
+    entry: &'a Entry,
+) -> Result<(impl Future<Output = (Got, Option<Forward>)> + Send + 'a, mpsc::Receiver<Box<ResponseHeader>>)> {
+    let (tell, interim) = mpsc::channel(MAX_INTERIM);
+    let origin = Origin::new(proxy, request, peer, ctx, entry, tell)?;
+    let scheme = ctx.scheme;
+    let fetching = async move {
+        let Some(target) = target(request) else { return (Got::Pass, Some(Forward::Bypass)) };
+        let ask = ask(entry, scheme, target, entry.route.policy.cache, request);
+        match proxy.kept.cache.handle(&ask, |fields| origin.fetch(fields)).await {
+            Ok(Outcome::Answer(answer)) => (Got::Answer(answer), None),
+            Ok(Outcome::Pass(why)) => (Got::Pass, Some(why)),
+            Ok(Outcome::NotKept) => (Got::Page(Page::GatewayTimeout), None),
+            // Nothing was sent, so the ordinary way may try; it knows what to tell a visitor, too.
+            Err(error) if error.kind == Unanswered::Unavailable => (Got::Pass, Some(Forward::Bypass)),
+            Err(error) => {
+                let (host, deployment) = (entry.route.host.as_str(), entry.route.deployment.as_str());
+                tracing::warn!(host, deployment, %error, "an app did not answer the response cache");
+                let is_late = error.kind == Unanswered::TimedOut;
+                (Got::Page(if is_late { Page::GatewayTimeout } else { Page::BadGateway }), None)
+            }
+        }
+    };
+    Ok((fetching, interim))
+}
+
+/// Answers a request out of the cache, or through it. Returns whether that is done.
+pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx, entry: &Entry) -> Result<bool> {
+    let page = match look(proxy, session.req_header(), session.is_upgrade_req(), ctx, entry) {
+        Look::Pass => return Ok(false),
+        Look::Answer(answer) => {
+            send(session, ctx, answer).await?;
+            return Ok(true);
+        }
+        Look::NotKept => Page::GatewayTimeout,
+        Look::Fetch => {
+            let (got, passes) = Box::pin(through(proxy, session, ctx, entry)).await?;
+            ctx.passes = passes;
+            match got {
+                Got::Pass => return Ok(false),
+                Got::Answer(answer) => {
+                    send(session, ctx, answer).await?;
+                    return Ok(true);
+                }
+                Got::Page(page) => page,
+            }
+        }
+    };
+    let reply = page.reply(session.req_header(), Some(entry));
+    answer::send(session, reply).await?;
     Ok(true)
 }
 
@@ -89,17 +154,15 @@ pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx
 async fn through(
     proxy: &Proxy,
     session: &mut Session,
-    ctx: &mut Ctx,
+    ctx: &Ctx,
     entry: &Entry,
-) -> Result<std::result::Result<Outcome, FetchError>> {
-    let (tell, mut interim) = mpsc::channel(MAX_INTERIM);
-    let origin = Origin::new(proxy, session, ctx, entry, tell)?;
+) -> Result<(Got, Option<Forward>)> {
     let request = session.req_header().clone();
-    let Some(target) = target(&request) else { return Ok(Ok(Outcome::Pass(Forward::Bypass))) };
-    let ask = ask(entry, ctx.scheme, target, entry.route.policy.cache, &request);
+    let peer = transport::peer(session).cloned().ok_or_else(transport::nobody)?;
+    let (fetching, mut interim) = fetch(proxy, &request, &peer, ctx, entry)?;
     // HTTP/1.0 knows no interim answers (RFC 9110 section 15.2).
     let tells = request.version != Version::HTTP_10;
-    let mut handled = std::pin::pin!(proxy.kept.cache.handle(&ask, |fields| origin.fetch(fields)));
+    let mut fetching = std::pin::pin!(fetching);
     loop {
         tokio::select! {
             biased;
@@ -109,7 +172,7 @@ async fn through(
                     visitor.write_response_header(head).await.map_err(|e| e.into_down())?;
                 }
             }
-            outcome = &mut handled => return Ok(outcome),
+            got = &mut fetching => return Ok(got),
         }
     }
 }
@@ -154,13 +217,17 @@ fn is_h2(session: &Session) -> bool {
 }
 
 /// The answer to a request that went on to the app: says so, and ends what is not right any more.
-pub(super) fn passed(proxy: &Proxy, session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+pub(super) fn passed(
+    proxy: &Proxy,
+    request: &RequestHeader,
+    response: &mut ResponseHeader,
+    ctx: &mut Ctx,
+) -> Result<()> {
     if response.status.is_informational() {
         return Ok(());
     }
     let Some(entry) = ctx.entry.as_ref().filter(|entry| is_cached(entry)) else { return Ok(()) };
     let why = ctx.passes.unwrap_or(Forward::Bypass);
-    let request = session.req_header();
     if let Some(target) = target(request) {
         let ask = ask(entry, ctx.scheme, target, entry.route.policy.cache, request);
         proxy.kept.cache.invalidate(&ask, response.status, &response.headers);

@@ -5,18 +5,29 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, Version, header};
 use observe::{CacheResult, Protocol, Record, Trace, Upstream};
 use pingora_core::{Error, ErrorSource, ErrorType};
-use pingora_proxy::Session;
+use pingora_http::RequestHeader;
 use response_cache::{Forward, Status};
 
 use super::trace::SAMPLED;
 use super::{Ctx, Proxy};
-use crate::{access, transport};
+use crate::access;
+use crate::transport::Peer;
 
 /// What an app says of a kept answer that still holds.
 const NOT_MODIFIED: u16 = 304;
 
-pub(super) fn logging(proxy: &Proxy, session: &Session, ctx: &Ctx) {
-    let request = session.req_header();
+/// What passed between the visitor and the edge for one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Passed {
+    /// The answer's status; `None` when none was begun.
+    pub(crate) status: Option<u16>,
+    /// Bytes of the request's body.
+    pub(crate) bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub(crate) bytes_out: u64,
+}
+
+pub(super) fn logging(proxy: &Proxy, request: &RequestHeader, peer: Option<&Peer>, passed: Passed, ctx: &Ctx) {
     let route = ctx.entry.as_ref().map(|e| &e.route);
     let field = |name: HeaderName| text(&request.headers, name);
     let host = route.map(|r| r.host.as_str()).or_else(|| field(header::HOST)).or_else(|| request.uri.host());
@@ -27,9 +38,9 @@ pub(super) fn logging(proxy: &Proxy, session: &Session, ctx: &Ctx) {
         host: host.unwrap_or_default(),
         method: request.method.as_str(),
         path: request.uri.path(),
-        status: session.response_written().map(|r| r.status.as_u16()),
-        bytes_in: count(session.body_bytes_read()),
-        bytes_out: count(session.body_bytes_sent()),
+        status: passed.status,
+        bytes_in: passed.bytes_in,
+        bytes_out: passed.bytes_out,
         duration: ctx.started.elapsed(),
         first_byte: ctx.first_byte.map(|at| at.saturating_duration_since(ctx.started)),
         cache: ctx.cached.map(cache_result),
@@ -42,7 +53,7 @@ pub(super) fn logging(proxy: &Proxy, session: &Session, ctx: &Ctx) {
             sampled: trace.flags & SAMPLED != 0,
         }),
         client: ctx.client.as_ref().map(IpAddr::to_canonical),
-        tls: transport::peer(session).and_then(|p| p.tls.as_ref()).map(|tls| tls.version),
+        tls: peer.and_then(|p| p.tls.as_ref()).map(|tls| tls.version),
         protocol: match request.version {
             Version::HTTP_10 => Protocol::Http10,
             Version::HTTP_2 => Protocol::H2,
@@ -58,6 +69,7 @@ pub(super) fn logging(proxy: &Proxy, session: &Session, ctx: &Ctx) {
 /// An app's instance did not answer; counts it, and whether another is asked.
 pub(super) fn upstream_failed(proxy: &Proxy, error: &Error, is_connecting: bool) {
     use ErrorType::{ConnectTimedout, ReadTimedout, WriteTimedout};
+
     if !is_connecting && *error.esource() != ErrorSource::Upstream {
         return;
     }
@@ -86,6 +98,6 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn count(bytes: usize) -> u64 {
+pub(super) fn count(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }

@@ -5,7 +5,7 @@
 //! threads of their own, a few at once, and what was right is remembered, so that it costs only the first request.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use common::route::Target;
 use http::header;
 use moka::sync::Cache as Moka;
 use percent_encoding::percent_decode;
-use pingora_proxy::Session;
+use pingora_http::RequestHeader;
 use tokio::sync::Semaphore;
 
 use super::Proxy;
@@ -26,6 +26,7 @@ use crate::cache::Cache;
 use crate::page::Page;
 use crate::routes::Entry;
 use crate::site::{self, Facts};
+use crate::transport::Peer;
 
 /// Passwords that are checked at once, each with up to 64 MiB and a whole core: the rest of the machine serves.
 const CHECKS: usize = 2;
@@ -159,15 +160,19 @@ impl Drop for Waits<'_> {
 ///
 /// # Errors
 /// The page that asks for a password, or says that it is too early for another.
-pub(super) async fn protect(proxy: &Proxy, session: &mut Session, entry: &Entry) -> Result<bool, Page> {
-    let facts = site::facts(session, site::Visitor::of(session));
+pub(super) async fn protect(
+    proxy: &Proxy,
+    request: &mut RequestHeader,
+    peer: &Peer,
+    entry: &Entry,
+) -> Result<bool, Page> {
+    let visitor = site::Visitor { secure: peer.tls.is_some(), ..site::Visitor::default() };
+    let facts = site::facts(request, visitor);
     let Some(users) = users(entry, &facts, &proxy.cache).await? else { return Ok(false) };
-    let authorization = session.req_header().headers.get(header::AUTHORIZATION).map(|v| v.as_bytes().to_vec());
-    // Without an address, which no visitor over the network is, all are counted together.
-    let visitor = session.client_addr().and_then(|a| a.as_inet()).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |a| a.ip());
-    match proxy.protection.admit(&users, authorization.as_deref(), visitor).await {
+    let authorization = request.headers.get(header::AUTHORIZATION).map(|v| v.as_bytes().to_vec());
+    match proxy.protection.admit(&users, authorization.as_deref(), peer.address.ip()).await {
         Verdict::Pass => {
-            session.req_header_mut().remove_header(&header::AUTHORIZATION);
+            request.remove_header(&header::AUTHORIZATION);
             Ok(true)
         }
         Verdict::Ask => Err(Page::Unauthorized { realm: entry.route.project.clone() }),

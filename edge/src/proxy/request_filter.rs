@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use ::guard::Country;
 use common::route::Target;
 use http::{Version, header};
 use pingora_core::Result;
@@ -22,93 +23,104 @@ use pingora_proxy::Session;
 
 use super::upstream_response_filter::named_by_connection;
 use super::{Ctx, Proxy, app, challenge, doubt, guard, https, kept, protection, visitor, wake};
+use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
-use crate::{host, site, transport};
+use crate::transport::{self, Arrival};
+use crate::{host, site};
 
-/// Returns whether the answer is sent.
-pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-    prepare(proxy, session);
-    visitor::introduce(proxy, session, ctx);
-    if let Err(page) = doubt::refuse(session) {
-        session.set_keepalive(None);
-        page.send(session, None).await?;
-        return Ok(true);
+/// What is done with a request.
+pub(super) enum Decision {
+    /// It is answered so.
+    Reply(Reply),
+    /// It is answered out of a static site. The visitor has logged in, or did not have to.
+    Site(Arc<Entry>, IsProtected),
+    /// An app answers it, or what is kept of the app's answers.
+    App(Arc<Entry>),
+}
+
+/// Whether the visitor had to log in.
+pub(super) type IsProtected = bool;
+
+/// Decides by steps 1 to 9, and waits for an app that sleeps.
+pub(super) async fn decide(
+    proxy: &Proxy,
+    request: &mut RequestHeader,
+    arrival: Arrival<'_>,
+    ctx: &mut Ctx,
+) -> Decision {
+    let Arrival { peer, since } = arrival;
+    visitor::introduce(proxy, request, peer, ctx);
+    if let Err(page) = doubt::refuse(request) {
+        return Decision::Reply(page.reply(request, None).closing());
     }
-    let found = match host::of(session.req_header()) {
+    let found = match host::of(request) {
         None => Err(Page::BadRequest("The request does not say which site it is for.")),
-        Some(host) if is_misdirected(proxy, session, &host) => Err(Page::Misdirected),
+        Some(host) if transport::is_misdirected(peer, &proxy.routes.now(), &host) => Err(Page::Misdirected),
         Some(host) => find(proxy, &host),
     };
     ctx.entry = found.as_ref().ok().map(Arc::clone);
-    if challenge::answered(proxy, session, ctx).await? {
-        return Ok(true);
+    if let Some(reply) = challenge::answer(proxy, request, ctx) {
+        return Decision::Reply(reply);
     }
-    let entry = match found {
+    let mut entry = match found {
         Ok(entry) => entry,
-        Err(page) => {
-            page.send(session, None).await?;
-            return Ok(true);
-        }
+        Err(page) => return Decision::Reply(page.reply(request, None)),
     };
-    if https::redirected(proxy, session, ctx, &entry).await? {
-        return Ok(true);
+    let refused = https::redirect(proxy, request, ctx, &entry);
+    let refused = refused.or_else(|| guard::answer(proxy, request, since, ctx, &entry));
+    if let Some(reply) = refused {
+        return Decision::Reply(reply);
     }
-    if guard::answered(proxy, session, ctx, &entry).await? {
-        return Ok(true);
-    }
-    let protected = match protection::protect(proxy, session, &entry).await {
-        Ok(protected) => protected,
-        Err(page) => {
-            page.send(session, Some(&entry)).await?;
-            return Ok(true);
-        }
+    let is_protected = match protection::protect(proxy, request, peer, &entry).await {
+        Ok(is_protected) => is_protected,
+        Err(page) => return Decision::Reply(page.reply(request, Some(&entry))),
     };
-    serve(proxy, session, ctx, entry, protected).await
-}
-
-/// Whether the connection is for another host than the request.
-fn is_misdirected(proxy: &Proxy, session: &Session, host: &str) -> bool {
-    transport::peer(session).is_some_and(|peer| transport::is_misdirected(peer, &proxy.routes.now(), host))
-}
-
-/// The site or the app itself. `protected` says that the visitor has logged in.
-async fn serve(
-    proxy: &Proxy,
-    session: &mut Session,
-    ctx: &mut Ctx,
-    mut entry: Arc<Entry>,
-    protected: bool,
-) -> Result<bool> {
     if wake::is_asleep(&entry) {
-        entry = match wake::wait(proxy, entry).await {
+        entry = match Box::pin(wake::wait(proxy, entry)).await {
             Ok(entry) => entry,
-            Err(page) => {
-                page.send(session, ctx.entry.as_deref()).await?;
-                return Ok(true);
-            }
+            Err(page) => return Decision::Reply(page.reply(request, ctx.entry.as_deref())),
         };
         ctx.entry = Some(Arc::clone(&entry));
     }
     match &entry.route.target {
-        Target::Static { .. } => {
+        Target::Static { .. } => Decision::Site(entry, is_protected),
+        Target::App { .. } => Decision::App(entry),
+    }
+}
+
+/// What a site's answer depends on beside the request.
+pub(super) fn visitor<'a>(ctx: &'a Ctx, country: Option<&'a Country>, protected: bool) -> site::Visitor<'a> {
+    site::Visitor {
+        secure: ctx.scheme == visitor::Scheme::Https,
+        country: country.map(Country::as_str),
+        protected,
+        permit: Some(&ctx.permit),
+    }
+}
+
+/// Returns whether the answer is sent.
+pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    prepare(proxy, session);
+    let peer = transport::peer(session).cloned().ok_or_else(transport::nobody)?;
+    let arrival = Arrival { peer: &peer, since: transport::since(session) };
+    let reply = match decide(proxy, session.req_header_mut(), arrival, ctx).await {
+        Decision::Reply(reply) => Some(reply),
+        Decision::Site(entry, is_protected) => {
             let country = ctx.client.and_then(|client| proxy.guard.country(client));
-            let visitor = site::Visitor {
-                secure: ctx.scheme == visitor::Scheme::Https,
-                country: country.as_ref().map(::guard::Country::as_str),
-                protected,
-                permit: Some(&ctx.permit),
-            };
-            site::serve(session, &entry, &proxy.cache, visitor).await?;
-            Ok(true)
+            site::serve(session, &entry, &proxy.cache, visitor(ctx, country.as_ref(), is_protected)).await?;
+            return Ok(true);
         }
-        Target::App { .. } => {
+        Decision::App(entry) => {
             if kept::answered(proxy, session, ctx, &entry).await? {
                 return Ok(true);
             }
-            app::prepare(proxy, session, ctx, &entry).await
+            app::prepare(proxy, session.req_header(), session.is_upgrade_req(), ctx, &entry)
         }
-    }
+    };
+    let Some(reply) = reply else { return Ok(false) };
+    answer::send(session, reply).await?;
+    Ok(true)
 }
 
 /// The route of a host now, or the page that says why there is none.

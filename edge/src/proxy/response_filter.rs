@@ -4,7 +4,7 @@ use bytes::Bytes;
 use common::policy::{AppProtocol, Compression};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora_core::{Error, ErrorType, Result};
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::visitor::Scheme;
@@ -17,7 +17,26 @@ pub(super) fn response_filter(session: &mut Session, response: &mut ResponseHead
         // 100 and 103 are passed on as they are; the fields below come with the answer itself.
         return Ok(());
     }
-    carry_date(session, response)?;
+    let version = session.req_header().version;
+    carry_date(version, response)?;
+    let is_compressed = dress(session.req_header(), response, ctx)?;
+    if is_compressed && version != Version::HTTP_2 {
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    if session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued && !session.is_body_done() {
+        // Refused before it was sent, the body may come or not, so what comes next can't be told from it.
+        session.set_keepalive(None);
+    }
+    if version == Version::HTTP_10 && response.headers.contains_key(header::TRANSFER_ENCODING) {
+        // HTTP/1.0 knows no chunks (RFC 9112 section 6.1): there a body ends with its connection.
+        response.remove_header(&header::TRANSFER_ENCODING);
+        session.set_keepalive(None);
+    }
+    Ok(())
+}
+
+/// Gives an app's answer the edge's fields, and decides whether it is compressed. Returns whether it is.
+pub(super) fn dress(request: &RequestHeader, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<bool> {
     response.insert_header(header::SERVER, answer::SERVER)?;
     response.insert_header(answer::REQUEST_ID, ctx.request_id.clone())?;
     if let Some(entry) = &ctx.entry {
@@ -31,23 +50,13 @@ pub(super) fn response_filter(session: &mut Session, response: &mut ResponseHead
             response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
         }
     }
-    compress(session, response, ctx)?;
-    if session.req_header().headers.contains_key(header::EXPECT) && !ctx.is_continued && !session.is_body_done() {
-        // Refused before it was sent, the body may come or not, so what comes next can't be told from it.
-        session.set_keepalive(None);
-    }
-    if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(header::TRANSFER_ENCODING) {
-        // HTTP/1.0 knows no chunks (RFC 9112 section 6.1): there a body ends with its connection.
-        response.remove_header(&header::TRANSFER_ENCODING);
-        session.set_keepalive(None);
-    }
-    Ok(())
+    compress(request, response, ctx)
 }
 
 /// Keeps the app's date, over which Pingora writes the present one over HTTP/1.
-fn carry_date(session: &Session, response: &mut ResponseHeader) -> Result<()> {
+fn carry_date(version: Version, response: &mut ResponseHeader) -> Result<()> {
     response.remove_header(answer::APP_DATE);
-    let date = response.headers.get(header::DATE).filter(|_| session.req_header().version < Version::HTTP_2);
+    let date = response.headers.get(header::DATE).filter(|_| version < Version::HTTP_2);
     match date.cloned() {
         Some(date) => response.insert_header(answer::APP_DATE, date),
         None => Ok(()),
@@ -55,12 +64,11 @@ fn carry_date(session: &Session, response: &mut ResponseHeader) -> Result<()> {
 }
 
 /// Compresses the answer that begins, where that helps.
-fn compress(session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-    let Some(entry) = &ctx.entry else { return Ok(()) };
+fn compress(request: &RequestHeader, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<bool> {
+    let Some(entry) = &ctx.entry else { return Ok(false) };
     if entry.route.policy.compression == Compression::Off || response.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(());
+        return Ok(false);
     }
-    let request = session.req_header();
     let facts = compress::Facts {
         method: &request.method,
         request: &request.headers,
@@ -69,7 +77,7 @@ fn compress(session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> 
         // Over HTTP/2, Pingora may tell the end apart from the last piece.
         ends_clearly: app::protocol(ctx) == AppProtocol::Http1,
     };
-    let Choice::For(chosen) = compress::choose(&facts) else { return Ok(()) };
+    let Choice::For(chosen) = compress::choose(&facts) else { return Ok(false) };
     // Pingora keeps the spelling of names beside the fields, so they are changed aside and put back.
     let mut changed = response.headers.clone();
     compress::vary(&mut changed);
@@ -78,11 +86,9 @@ fn compress(session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> 
             .map_err(|e| Error::because(ErrorType::InternalError, "a compressor can't be made", e))?;
         ctx.compressor = Some(Box::new(compressor));
         compress::rewrite(&mut changed, encoding);
-        if session.req_header().version != Version::HTTP_2 {
-            changed.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
     }
-    put_back(response, &changed)
+    put_back(response, &changed)?;
+    Ok(chosen.is_some())
 }
 
 /// Makes the fields of `response` those of `changed`.

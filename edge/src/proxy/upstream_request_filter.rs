@@ -8,19 +8,18 @@ use std::net::IpAddr;
 use http::{HeaderValue, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
 use super::visitor::{FOR, HOST, PORT, PROTO, REAL_IP};
 use super::{Ctx, trace};
 use crate::answer::REQUEST_ID;
-use crate::transport;
+use crate::transport::Peer;
 
-pub(super) fn upstream_request_filter(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+pub(super) fn upstream_request_filter(peer: &Peer, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let named = request.headers.get(header::HOST).cloned();
     let authority = || request.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
     let host = named.or_else(authority);
     if let Some(client) = ctx.client {
-        let neighbour = transport::peer(session).map(|p| p.address.ip().to_canonical()).filter(|ip| *ip != client);
+        let neighbour = Some(peer.address.ip().to_canonical()).filter(|ip| *ip != client);
         let proxies = || ctx.proxies.iter().copied().chain(neighbour);
         let text = |text: String| HeaderValue::try_from(text).map_err(|e| invalid("the visitor's address", e));
         let mut forwarded_for = client.to_string();
@@ -47,7 +46,6 @@ pub(super) fn upstream_request_filter(session: &Session, request: &mut RequestHe
         // Over HTTP/2 it was in the target alone, of which only the path is kept.
         request.insert_header(header::HOST, host)?;
     }
-    pass_upgrade(session.req_header(), request)?;
     request.insert_header(REQUEST_ID, ctx.request_id.clone())?;
     if let Some(field) = ctx.trace.field() {
         request.insert_header(trace::PARENT, field)?;
@@ -65,7 +63,7 @@ pub(super) fn upstream_request_filter(session: &Session, request: &mut RequestHe
 }
 
 /// Asks for the other protocol that the visitor asks for. Pingora passes only WebSocket on.
-fn pass_upgrade(asked: &RequestHeader, request: &mut RequestHeader) -> Result<()> {
+pub(super) fn pass_upgrade(asked: &RequestHeader, request: &mut RequestHeader) -> Result<()> {
     if request.version != Version::HTTP_11 {
         return Ok(());
     }

@@ -8,13 +8,12 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 use ulid::Ulid;
 
 use super::trace::{self, Trace};
 use super::{Ctx, Proxy};
 use crate::answer::REQUEST_ID;
-use crate::transport;
+use crate::transport::Peer;
 
 const PREFIX: &str = "x-forwarded-";
 /// No field of HTTP, but one that CGI turns into `HTTP_PROXY`, by which many clients choose their proxy
@@ -58,16 +57,13 @@ impl Scheme {
 }
 
 /// Finds out who asks, gives the request its ids, and takes away what only a trusted proxy may say.
-pub(super) fn introduce(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx) {
-    let peer = transport::peer(session);
-    let socket = || session.client_addr().and_then(|a| a.as_inet()).map(std::net::SocketAddr::ip);
-    let neighbour = peer.map(|p| p.address.ip()).or_else(socket).map(|ip| ip.to_canonical());
-    let over_tls = peer.is_some_and(|p| p.tls.is_some());
-    let is_trusted = neighbour.is_some_and(|ip| is_trusted(&proxy.front.trusted_proxies, ip));
+pub(super) fn introduce(proxy: &Proxy, request: &mut RequestHeader, peer: &Peer, ctx: &mut Ctx) {
+    let neighbour = peer.address.ip().to_canonical();
+    let is_trusted = is_trusted(&proxy.front.trusted_proxies, neighbour);
 
-    ctx.scheme = if over_tls { Scheme::Https } else { Scheme::Http };
-    ctx.client = neighbour;
-    let headers = &session.req_header().headers;
+    ctx.scheme = if peer.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    ctx.client = Some(neighbour);
+    let headers = &request.headers;
     if is_trusted {
         let told = headers.get(&PROTO).map(HeaderValue::as_bytes);
         ctx.scheme = match told {
@@ -75,9 +71,7 @@ pub(super) fn introduce(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx) {
             Some(told) if told.eq_ignore_ascii_case(b"http") => Scheme::Http,
             _ => ctx.scheme,
         };
-        if let Some(neighbour) = neighbour {
-            (ctx.client, ctx.proxies) = through(&proxy.front.trusted_proxies, headers, neighbour);
-        }
+        (ctx.client, ctx.proxies) = through(&proxy.front.trusted_proxies, headers, neighbour);
     }
     let accepted = headers.get(&REQUEST_ID).filter(|id| is_trusted && is_id(id.as_bytes()));
     ctx.request_id = accepted.cloned().unwrap_or_else(new_id);
@@ -90,17 +84,16 @@ pub(super) fn introduce(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx) {
         }
     }
 
-    let request = session.req_header_mut();
     remove_claims(request);
-    // These two are looked at by what writes the edge's own answers, which knows nothing but the session.
+    // These two are looked at by what makes the edge's own answers, which knows nothing but the request.
     // Both are valid fields, so this can't fail.
     let _ = request.insert_header(REQUEST_ID, ctx.request_id.clone());
     let _ = request.insert_header(PROTO, HeaderValue::from_static(ctx.scheme.as_str()));
 }
 
 /// Whether the visitor of this request has come over TLS. True only after [`introduce`].
-pub(crate) fn is_secure(session: &Session) -> bool {
-    session.req_header().headers.get(&PROTO).is_some_and(|p| p == Scheme::Https.as_str())
+pub(crate) fn is_secure(request: &RequestHeader) -> bool {
+    request.headers.get(&PROTO).is_some_and(|p| p == Scheme::Https.as_str())
 }
 
 fn remove_claims(request: &mut RequestHeader) {

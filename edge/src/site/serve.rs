@@ -7,7 +7,7 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::answer::{self, Answer, Body, Facts};
-use crate::answer as write;
+use crate::answer::{self as write, Reply};
 use crate::cache::Cache;
 use crate::routes::Entry;
 
@@ -24,24 +24,16 @@ pub(crate) struct Visitor<'a> {
     pub(crate) permit: Option<&'a Permit>,
 }
 
-impl Visitor<'_> {
-    /// What a session's connection says.
-    pub(crate) fn of(session: &Session) -> Self {
-        Self { secure: session.digest().is_some_and(|d| d.ssl_digest.is_some()), ..Self::default() }
-    }
-}
-
 /// Answers a request for a static deployment.
 pub(crate) async fn serve(session: &mut Session, entry: &Entry, cache: &Cache, visitor: Visitor<'_>) -> Result<()> {
-    match answer::answer(entry, &facts(session, visitor), cache).await {
+    match answer::answer(entry, &facts(session.req_header(), visitor), cache).await {
         Ok(answer) => send(session, entry, answer, visitor.permit).await,
-        Err(page) => page.send(session, Some(entry)).await,
+        Err(page) => write::send(session, page.reply(session.req_header(), Some(entry))).await,
     }
 }
 
 /// What the answer depends on.
-pub(crate) fn facts<'a>(session: &'a Session, visitor: Visitor<'a>) -> Facts<'a> {
-    let request = session.req_header();
+pub(crate) fn facts<'a>(request: &'a RequestHeader, visitor: Visitor<'a>) -> Facts<'a> {
     let (path, query) = target(request);
     let Visitor { secure, country, protected, .. } = visitor;
     Facts { method: &request.method, path, query, headers: &request.headers, secure, country, protected }
@@ -64,7 +56,7 @@ fn target(request: &RequestHeader) -> (&[u8], Option<&[u8]>) {
 async fn send(session: &mut Session, entry: &Entry, answer: Answer, permit: Option<&Permit>) -> Result<()> {
     let Answer { head, mut body, .. } = answer;
     match body {
-        Body::Empty => return write::send(session, head, Bytes::new()).await,
+        Body::Empty => return write::send(session, Reply::new(head, Bytes::new())).await,
         Body::Whole(bytes) => {
             write::begin(session, head).await?;
             return write::paced(session, permit, bytes, true).await;

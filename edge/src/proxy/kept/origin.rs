@@ -16,7 +16,6 @@ use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::Session;
 use response_cache::{FetchError, Fetched, Unanswered};
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
@@ -27,6 +26,7 @@ use crate::proxy::upstream_peer::{UPSTREAM_TRIES, peer};
 use crate::proxy::upstream_request_filter::upstream_request_filter;
 use crate::proxy::{Ctx, Proxy, upstream_response_filter};
 use crate::routes::Entry;
+use crate::transport::Peer;
 
 /// Unused connections to apps that are kept for the cache alone: it asks each app for few things at a time.
 const POOL: usize = 256;
@@ -65,18 +65,21 @@ struct Failed {
 impl Origin {
     pub(super) fn new(
         proxy: &Proxy,
-        session: &Session,
+        request: &RequestHeader,
+        peer: &Peer,
         ctx: &Ctx,
         entry: &Entry,
         interim: Sender<Box<ResponseHeader>>,
     ) -> pingora_core::Result<Self> {
-        let mut request = session.req_header().clone();
+        let timeouts = &entry.route.policy.app.timeouts;
+        let patience = Patience::of(request, false, timeouts, &proxy.timeouts);
+        let mut request = request.clone();
         strip_hop_by_hop(&mut request);
-        upstream_request_filter(session, &mut request, ctx)?;
+        upstream_request_filter(peer, &mut request, ctx)?;
         Ok(Self {
             request,
             upstreams: app::upstreams(proxy, entry),
-            patience: Patience::of(session, &entry.route.policy.app.timeouts, &proxy.timeouts),
+            patience,
             protocol: entry.route.policy.app.protocol,
             timeouts: proxy.timeouts,
             connector: proxy.kept.connector.clone(),
