@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::SystemTime;
 
 use bytes::{Buf as _, BytesMut};
+use relay::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wire::{BodyGuard, Framing, Refusal};
 
@@ -21,6 +22,7 @@ use crate::transport::{Peer, Transport};
 
 mod date;
 mod ending;
+mod guest;
 mod lent;
 mod pace;
 mod refusal;
@@ -30,7 +32,6 @@ mod wait;
 pub(crate) use ending::Ending;
 use pace::Pace;
 pub(crate) use serve::{Visits, serve};
-use wait::Clock;
 
 /// Largest head of an answer that is held back for its body, in bytes: larger ones are rare, and copying them costs
 /// more than a system call.

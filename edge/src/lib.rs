@@ -29,6 +29,7 @@ mod listener;
 mod proxy_protocol;
 mod tls;
 mod transport;
+mod visit;
 
 mod access;
 mod admin;

@@ -13,13 +13,14 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::connection::{self, Ending, Visits};
 use crate::door::{Door, Entered};
 use crate::lane::Lane;
-use crate::proxy::{Phases, Proxy, UPSTREAM_TRIES};
+use crate::proxy::{Phases, Proxy, UPSTREAM_POOL, UPSTREAM_TRIES};
 
 /// Connections that wait to be accepted; the kernel cuts it to its own bound.
 const BACKLOG: u32 = 4096;
@@ -28,8 +29,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long visitors who came before the edge drained, but have asked nothing yet, may still ask: enough for a
 /// handshake and a request that are on their way, so that nobody notices when another edge takes over.
 const NEWCOMERS: Duration = Duration::from_secs(1);
-/// Unused connections to apps that are kept, in all.
-const UPSTREAM_POOL: usize = 1024;
 
 /// Why an edge can't start.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +161,8 @@ pub(crate) struct Listener {
     shared: Arc<Shared>,
     /// Tells Pingora that no connection is to be used for another request.
     shutdown: watch::Sender<bool>,
+    /// Closes old connections to apps.
+    tending: AbortHandle,
 }
 
 /// What all accept loops share.
@@ -213,7 +214,9 @@ impl Listener {
             room: Arc::new(Semaphore::new(most)),
             most,
         });
-        Self { shared, shutdown }
+        let tended = Arc::clone(&shared.visits.proxy);
+        let tending = tokio::spawn(async move { tended.tend().await }).abort_handle();
+        Self { shared, shutdown, tending }
     }
 
     /// Tells the connections in use, as long as the listener lives.
@@ -262,6 +265,7 @@ impl Drop for Listener {
         self.shared.visits.drain.end();
         self.shared.visits.newcomers.end();
         self.shared.cut.end();
+        self.tending.abort();
     }
 }
 

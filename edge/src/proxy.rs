@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use balance::{Fleet, Ticket};
 use bytes::Bytes;
+use common::policy::AppProtocol;
+use common::route::Target;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use pingora_core::modules::http::HttpModules;
@@ -15,6 +17,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use relay::Pool;
 use tokio::sync::Semaphore;
 
 use ::guard::{Guard, Permit};
@@ -23,6 +26,7 @@ use observe::Observer;
 use crate::cache::Cache;
 use crate::compress::Compressor;
 use crate::config::Timeouts;
+use crate::host;
 use crate::routes::{Entry, Routes};
 use crate::transport;
 use crate::wishes::Wishes;
@@ -30,6 +34,7 @@ use crate::wishes::Wishes;
 mod app;
 mod challenge;
 mod doubt;
+mod exchange;
 mod fail_to_proxy;
 mod guard;
 mod https;
@@ -67,6 +72,8 @@ pub(crate) struct Proxy {
     front: Front,
     /// What is known of apps' instances.
     fleet: Fleet,
+    /// Connections to apps that wait for the next request.
+    pool: Pool,
     /// Answers of apps that are kept.
     kept: Kept,
     /// Decides who is served and how much.
@@ -90,6 +97,8 @@ pub(crate) struct Watch {
     pub(crate) observer: Arc<Observer>,
 }
 
+/// Unused connections to apps that are kept, in all.
+pub(crate) const UPSTREAM_POOL: usize = 1024;
 /// Most requests that wait for apps to start; further ones are told at once that the app is starting.
 const MAX_WAITING: usize = 1024;
 
@@ -113,11 +122,28 @@ impl Proxy {
             protection: Protection::new(),
             timeouts,
             front,
+            pool: Pool::new(UPSTREAM_POOL, timeouts.upstream_idle),
             fleet: Fleet::counting(Arc::clone(observer.metrics().ejections())),
             kept,
             guard,
             observer,
         }
+    }
+
+    /// Closes connections to apps that have waited too long, for as long as this is polled.
+    pub(crate) async fn tend(&self) {
+        self.pool.sweep().await;
+    }
+
+    /// Whether requests for this host are Pingora's, because its app speaks HTTP/2.
+    pub(crate) fn is_lent(&self, host: &[u8]) -> bool {
+        let host = std::str::from_utf8(host).ok().and_then(host::normalized);
+        let table = self.routes.now();
+        let entry = host.and_then(|host| table.find(&host));
+        entry.is_some_and(|entry| {
+            let is_app = matches!(entry.route.target, Target::App { .. });
+            is_app && entry.route.policy.app.protocol != AppProtocol::Http1
+        })
     }
 
     pub(crate) const fn timeouts(&self) -> Timeouts {

@@ -1,25 +1,32 @@
 //! One connection to an app.
 
-use std::future::poll_fn;
-use std::io;
+use std::fmt::Write as _;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::HeaderMap;
 use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
-use wire::{BodyGuard, Framing, Limits, Malformed, ParsedResponse, Response, ResponseFraming};
+use wire::{Framing, Limits, Malformed, ParsedResponse, Response, ResponseFraming};
 
 use crate::patience::Patience;
+use crate::unframed::Unframed;
 
 /// Bytes read at once while a head or a short body is expected.
 const READ: usize = 8 << 10;
 /// Bytes read at once of a long body: as many as cost one system call little more than few do, and no more, because
 /// every visitor who is slow to take one holds them.
 const READ_LONG: usize = 64 << 10;
+
+/// Largest piece of a request's body that is copied behind what comes before it: a copy costs less than a second slice.
+const MAX_COPIED: usize = 4 << 10;
+/// Bytes that are collected before they must be written: more would only fill the socket.
+const MAX_OUTPUT: usize = 16 << 10;
 
 /// Why an exchange failed.
 #[derive(Debug, thiserror::Error)]
@@ -69,18 +76,23 @@ pub struct Link {
     stream: TcpStream,
     address: SocketAddr,
     input: BytesMut,
-    /// Bytes of a head at the beginning of `input` that were looked at and are still needed.
-    head: usize,
+    /// To be written: first this, then a piece that was too long to be copied, then what ends it.
+    output: BytesMut,
+    piece: Bytes,
+    tail: &'static [u8],
     body: Body,
-    patience: Patience,
+    reading: Patience,
+    writing: Patience,
     was_kept: bool,
+    /// Whether the app lets it be used again.
+    keeps_alive: bool,
     /// Whether anything of the present answer has come.
     has_spoken: bool,
 }
 
 #[derive(Debug)]
 enum Body {
-    Guarded(BodyGuard),
+    Framed(Unframed),
     /// It ends with the connection; whether it has.
     ToClose(bool),
 }
@@ -91,16 +103,21 @@ impl Link {
             stream,
             address,
             input: BytesMut::new(),
-            head: 0,
+            output: BytesMut::new(),
+            piece: Bytes::new(),
+            tail: b"",
             body: Body::ToClose(true),
-            patience: Patience::default(),
+            reading: Patience::default(),
+            writing: Patience::default(),
             was_kept: false,
+            keeps_alive: false,
             has_spoken: false,
         }
     }
 
     pub(crate) fn used(mut self) -> Self {
         self.was_kept = true;
+        self.has_spoken = false;
         self
     }
 
@@ -123,29 +140,69 @@ impl Link {
         self.stream.readable().await
     }
 
-    /// Writes bytes of a request.
-    ///
-    /// # Errors
-    /// When the app does not take them, or takes none for `limit`.
-    pub async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Failure> {
-        self.has_spoken = false;
-        self.patience.moved();
-        let mut left = bytes;
-        let sent = poll_fn(|cx| {
-            while !left.is_empty() {
-                let Poll::Ready(result) = Pin::new(&mut self.stream).poll_write(cx, left) else {
-                    return self.patience.wait(limit, cx).map(Err);
-                };
-                left = &left[result?..];
-                self.patience.moved();
-            }
-            Poll::Ready(Ok(()))
-        });
-        sent.await.map_err(|e| self.failure(e))
+    /// Takes bytes of a request, to be written by [`Link::poll_flush`].
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
     }
 
-    /// Polls for the head of the answer, which is at the beginning of [`Link::head_bytes`] then. Interim answers
-    /// (1xx) come before it, each by a call of its own.
+    /// Takes a piece of a request's body. Only while the link is not [full](Link::is_full).
+    pub fn push_piece(&mut self, piece: Bytes, chunked: bool) {
+        let end: &'static [u8] = if chunked { b"\r\n" } else { b"" };
+        if chunked {
+            // Memory never refuses to be written to.
+            let _ = write!(self.output, "{:x}\r\n", piece.len());
+        }
+        if piece.len() <= MAX_COPIED {
+            self.output.extend_from_slice(&piece);
+            self.output.extend_from_slice(end);
+        } else {
+            (self.piece, self.tail) = (piece, end);
+        }
+    }
+
+    /// Whether what was pushed must be written before more is.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.piece.is_empty() || !self.tail.is_empty() || self.output.len() >= MAX_OUTPUT
+    }
+
+    /// Polls until all that was pushed is written.
+    ///
+    /// # Errors
+    /// When the app does not take it, or takes nothing for `limit`.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<Result<(), Failure>> {
+        loop {
+            let all = [&*self.output, &*self.piece, self.tail];
+            if all.iter().all(|part| part.is_empty()) {
+                self.output.clear();
+                return Poll::Ready(Ok(()));
+            }
+            let result = if self.piece.is_empty() && self.tail.is_empty() {
+                Pin::new(&mut self.stream).poll_write(cx, &self.output)
+            } else {
+                Pin::new(&mut self.stream).poll_write_vectored(cx, &all.map(IoSlice::new))
+            };
+            let Poll::Ready(result) = result else {
+                return self.writing.wait(limit, cx).map(|e| Err(self.failure(e)));
+            };
+            let mut count = result.map_err(|e| self.failure(e))?;
+            self.writing.moved();
+            let of_output = count.min(self.output.len());
+            self.output.advance(of_output);
+            count -= of_output;
+            let of_piece = count.min(self.piece.len());
+            self.piece.advance(of_piece);
+            self.tail = &self.tail[count - of_piece..];
+        }
+    }
+
+    /// The app is not waited for: it is the request that takes its time.
+    pub const fn moved(&mut self) {
+        self.reading.moved();
+    }
+
+    /// Polls for the head of the answer, whose bytes are given with it. Interim answers (1xx) come before it, each by
+    /// a call of its own.
     ///
     /// # Errors
     /// When the app is silent for `limit`, or what comes is no answer.
@@ -154,16 +211,15 @@ impl Link {
         cx: &mut Context<'_>,
         limits: &Limits,
         to_head: bool,
-        limit: Duration,
-    ) -> Poll<Result<Response, Failure>> {
-        self.skip_head();
+        limit: Option<Duration>,
+    ) -> Poll<Result<(Response, Bytes), Failure>> {
         loop {
             if !self.input.is_empty() {
                 match wire::parse_response(&self.input, limits) {
                     ParsedResponse::Complete(response) => {
                         self.begin_body(&response, limits, to_head);
-                        self.patience.moved();
-                        return Poll::Ready(Ok(response));
+                        self.reading.moved();
+                        return Poll::Ready(Ok((response, self.input.split_to(response.len).freeze())));
                     }
                     ParsedResponse::Malformed(malformed) => return Poll::Ready(Err(malformed.into())),
                     ParsedResponse::Partial => {}
@@ -181,98 +237,79 @@ impl Link {
     }
 
     fn begin_body(&mut self, response: &Response, limits: &Limits, to_head: bool) {
-        self.head = response.len;
+        self.keeps_alive = response.keeps_alive;
         self.body = match response.framing {
-            _ if to_head => Body::Guarded(BodyGuard::new(Framing::None, limits)),
-            ResponseFraming::Like(framing) => Body::Guarded(BodyGuard::new(framing, limits)),
+            _ if to_head => Body::Framed(Unframed::new(Framing::None, limits)),
+            ResponseFraming::Like(framing) => Body::Framed(Unframed::new(framing, limits)),
             ResponseFraming::Close => Body::ToClose(false),
         };
     }
 
-    /// The bytes that [`Link::poll_head`] parsed, until the next call of it or of [`Link::poll_body`].
-    #[must_use]
-    pub fn head_bytes(&self) -> &[u8] {
-        &self.input[..self.head]
-    }
-
-    /// Polls for more of the body, chunks as the app made them; the bytes are [`Link::piece`]. Returns how many
-    /// there are; 0 at the end.
+    /// Polls for the next piece of the body; `None` at its end.
     ///
     /// # Errors
     /// When the app is silent for `limit`, or the body breaks off or is malformed.
-    pub fn poll_body(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<Result<usize, Failure>> {
-        self.skip_head();
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<Result<Option<Bytes>, Failure>> {
         loop {
             if self.is_done() {
-                return Poll::Ready(Ok(0));
+                return Poll::Ready(Ok(None));
             }
             if !self.input.is_empty() {
-                let count = match &mut self.body {
-                    Body::ToClose(_) => self.input.len(),
-                    Body::Guarded(guard) => match guard.follow(&self.input) {
-                        Ok(count) => count,
-                        Err(_) => return Poll::Ready(Err(Malformed("a chunk of its body is malformed").into())),
-                    },
+                let piece = match &mut self.body {
+                    Body::ToClose(_) => Some(self.input.split().freeze()),
+                    Body::Framed(body) => {
+                        body.take(&mut self.input).map_err(|_| Malformed("a chunk of its body is malformed"))?
+                    }
                 };
-                // What was followed is given out once.
-                self.head = count;
-                return Poll::Ready(Ok(count));
+                if piece.is_some() {
+                    self.reading.moved();
+                    return Poll::Ready(Ok(piece));
+                }
+                continue;
             }
-            match ready!(self.poll_fill(cx, READ_LONG, limit)) {
+            match ready!(self.poll_fill(cx, READ_LONG, Some(limit))) {
                 Ok(0) => match &mut self.body {
                     Body::ToClose(closed) => *closed = true,
-                    Body::Guarded(_) => return Poll::Ready(Err(Failure::Short)),
+                    Body::Framed(_) => return Poll::Ready(Err(Failure::Short)),
                 },
-                Ok(_) => self.patience.moved(),
+                Ok(_) => self.reading.moved(),
                 Err(e) => return Poll::Ready(Err(self.failure(e))),
             }
         }
     }
 
-    /// The bytes that [`Link::poll_body`] told of.
+    /// The trailer fields of an answer that was read to its end.
     #[must_use]
-    pub fn piece(&self) -> &[u8] {
-        &self.input[..self.head]
-    }
-
-    /// What of the body has come together with the head: the bytes that [`Link::poll_body`] would give next without
-    /// waiting.
-    #[must_use]
-    pub fn has_more(&self) -> bool {
-        self.input.len() > self.head
+    pub fn trailers(&self) -> Option<HeaderMap> {
+        match &self.body {
+            Body::Framed(body) => body.trailers(),
+            Body::ToClose(_) => None,
+        }
     }
 
     /// Whether the answer was read to its end.
     #[must_use]
     pub const fn is_done(&self) -> bool {
         match &self.body {
-            Body::Guarded(guard) => guard.is_done(),
+            Body::Framed(body) => body.is_done(),
             Body::ToClose(closed) => *closed,
         }
     }
 
     /// Whether it can be used for another request, as far as this side knows: the answer was read to its end, which was
-    /// not the connection's, and nothing came after it.
+    /// not the connection's, nothing came after it, and the app does not close it.
     #[must_use]
-    pub fn is_reusable(&mut self) -> bool {
-        self.skip_head();
-        matches!(&self.body, Body::Guarded(guard) if guard.is_done()) && self.input.is_empty()
+    pub fn is_reusable(&self) -> bool {
+        let is_written = self.output.is_empty() && self.piece.is_empty() && self.tail.is_empty();
+        let is_framed = matches!(&self.body, Body::Framed(body) if body.is_done());
+        self.keeps_alive && is_framed && is_written && self.input.is_empty()
     }
 
-    fn skip_head(&mut self) {
-        self.input.advance(self.head);
-        self.head = 0;
-        if self.input.is_empty() {
-            // Lets the next bytes use the same memory.
-            self.input.clear();
-        }
-    }
-
-    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize, limit: Duration) -> Poll<io::Result<usize>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize, limit: Option<Duration>) -> Poll<io::Result<usize>> {
         self.input.reserve(room);
-        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
-            Poll::Pending => self.patience.wait(limit, cx).map(Err),
-            ready => ready,
+        match (poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input), limit) {
+            (Poll::Pending, Some(limit)) => self.reading.wait(limit, cx).map(Err),
+            (read, _) => read,
         }
     }
 
@@ -289,6 +326,8 @@ impl Link {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::future::poll_fn;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
@@ -305,13 +344,13 @@ mod tests {
     }
 
     async fn head(link: &mut Link) -> Result<Response, Failure> {
-        poll_fn(|cx| link.poll_head(cx, &Limits::default(), false, LIMIT)).await
+        poll_fn(|cx| link.poll_head(cx, &Limits::default(), false, Some(LIMIT))).await.map(|(response, _)| response)
     }
 
     async fn body(link: &mut Link) -> Result<Vec<u8>, Failure> {
         let mut all = Vec::new();
-        while poll_fn(|cx| link.poll_body(cx, LIMIT)).await? > 0 {
-            all.extend_from_slice(link.piece());
+        while let Some(piece) = poll_fn(|cx| link.poll_piece(cx, LIMIT)).await? {
+            all.extend_from_slice(&piece);
         }
         Ok(all)
     }
@@ -346,7 +385,7 @@ mod tests {
         for at in 0..chunks.len() {
             let (status, body, reusable) = read(chunks, at, false).await.unwrap();
             assert_eq!((status, reusable), (200, true), "{at}");
-            assert_eq!(body, b"5\r\nhello\r\n0\r\nX-A: b\r\n\r\n", "chunks and trailer fields pass as they are");
+            assert_eq!(body, b"hello", "{at}");
         }
         let to_close = b"HTTP/1.1 200 OK\r\n\r\nhello";
         assert_eq!(read(to_close, 3, true).await.unwrap(), (200, b"hello".to_vec(), false));
@@ -372,10 +411,11 @@ mod tests {
     async fn interim_answers_come_one_by_one() {
         let (mut link, mut app) = pair().await;
         app.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
-        let hints = head(&mut link).await.unwrap();
-        assert_eq!((hints.status, hints.fields(link.head_bytes()).count()), (103, 1));
+        let limits = Limits::default();
+        let (hints, bytes) = poll_fn(|cx| link.poll_head(cx, &limits, false, Some(LIMIT))).await.unwrap();
+        assert_eq!((hints.status, hints.fields(&bytes).count()), (103, 1));
         assert_eq!(head(&mut link).await.unwrap().status, 204);
-        assert_eq!(poll_fn(|cx| link.poll_body(cx, LIMIT)).await.unwrap(), 0);
+        assert_eq!(poll_fn(|cx| link.poll_piece(cx, LIMIT)).await.unwrap(), None);
         assert!(link.is_reusable());
     }
 
@@ -386,7 +426,8 @@ mod tests {
         assert!(matches!(head(&mut link).await, Err(Failure::Short)));
         let (link, mut app) = pair().await;
         let mut link = link.used();
-        link.send(b"GET / HTTP/1.1\r\n\r\n", LIMIT).await.unwrap();
+        link.push(b"GET / HTTP/1.1\r\n\r\n");
+        poll_fn(|cx| link.poll_flush(cx, LIMIT)).await.unwrap();
         app.read_exact(&mut [0; 18]).await.unwrap();
         drop(app);
         assert!(head(&mut link).await.unwrap_err().is_stale());

@@ -85,6 +85,22 @@ pub(crate) async fn serve(visits: &Visits, transport: Transport, peer: Peer) {
                 connection.refuse(&refusal).await
             }
             Next::Request(head, missing) => {
+                if !connection.is_lent(visits, &head) {
+                    let keeps = head.keeps_alive && !visits.drain.has_come();
+                    let visited = connection.visited(&visits.proxy, &visits.limits, &head, keeps).await;
+                    if visited.status == Some(OK)
+                        && let Some(missing) = missing
+                    {
+                        visits.lane.fill(*missing).await;
+                    }
+                    if visited.is_reusable {
+                        continue;
+                    }
+                    if let Err(error) = connection.close(visited.is_unread).await {
+                        tracing::debug!(%error, "a visitor left before the connection was closed");
+                    }
+                    return;
+                }
                 connection.lend_request(head.len, head.framing, &visits.limits);
                 let lent = Box::new(Lent::new(connection, home.clone()));
                 let is_reusable = process(visits, lent, &head).await;
@@ -141,6 +157,11 @@ enum Next {
 }
 
 impl Connection {
+    /// Whether a request is Pingora's: one for another protocol, or for an app that speaks HTTP/2.
+    fn is_lent(&self, visits: &Visits, head: &Head) -> bool {
+        head.upgrades || head.host.is_some_and(|host| visits.proxy.is_lent(host.of(&self.input)))
+    }
+
     /// Answers by the lane, until something else is next.
     async fn next(&mut self, visits: &Visits, drain: &mut Wait, is_first: bool) -> io::Result<Next> {
         let mut now = Instant::now();

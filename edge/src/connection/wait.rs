@@ -3,35 +3,14 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::BytesMut;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::ending::Wait;
 use super::{Connection, READ};
-
-/// A time that is waited for. It mostly moves on before it comes, so the timer is left where it was and only looks
-/// again when it fires.
-#[derive(Debug, Default)]
-pub(super) struct Clock(Option<Pin<Box<Sleep>>>);
-
-impl Clock {
-    fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
-        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        if timer.deadline() > at {
-            timer.as_mut().reset(at);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= at {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(at);
-        }
-        Poll::Pending
-    }
-}
 
 /// What came of waiting for bytes.
 pub(super) enum Come {

@@ -151,12 +151,7 @@ pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx
 }
 
 /// A request that what is kept does not answer at once.
-async fn through(
-    proxy: &Proxy,
-    session: &mut Session,
-    ctx: &Ctx,
-    entry: &Entry,
-) -> Result<(Got, Option<Forward>)> {
+async fn through(proxy: &Proxy, session: &mut Session, ctx: &Ctx, entry: &Entry) -> Result<(Got, Option<Forward>)> {
     let request = session.req_header().clone();
     let peer = transport::peer(session).cloned().ok_or_else(transport::nobody)?;
     let (fetching, mut interim) = fetch(proxy, &request, &peer, ctx, entry)?;

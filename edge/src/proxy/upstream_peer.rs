@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use balance::Upstreams;
 use common::policy::AppProtocol;
 use pingora_core::protocols::{Digest, TcpKeepalive};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -86,6 +87,13 @@ pub(super) fn connected_to_upstream(digest: Option<&Digest>, ctx: &mut Ctx) {
 
 /// An address accepted no connection: asks the routes again, which may have changed since, for another.
 pub(super) fn fail_to_connect(proxy: &Proxy, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
+    look_elsewhere(proxy, ctx);
+    error.set_retry(ctx.ticket.is_some());
+    error
+}
+
+/// Makes another instance the one that is asked, if there is one, after one has accepted no connection.
+pub(super) fn look_elsewhere(proxy: &Proxy, ctx: &mut Ctx) {
     conclude(ctx, true);
     if let Some(entry) = &ctx.entry {
         let now = proxy.routes.now().find(&entry.route.host).cloned();
@@ -97,8 +105,15 @@ pub(super) fn fail_to_connect(proxy: &Proxy, ctx: &mut Ctx, mut error: Box<Error
             app::choose(ctx, &upstreams);
         }
     }
-    error.set_retry(ctx.ticket.is_some());
-    error
+}
+
+/// Makes another instance the one that is asked, as far as there is one and the project's budget goes. Returns whether
+/// it did.
+pub(super) fn try_another(ctx: &mut Ctx, upstreams: &Arc<Upstreams>) -> bool {
+    if upstreams.has_other(&ctx.failed) && upstreams.may_retry(Instant::now()) {
+        app::choose(ctx, upstreams);
+    }
+    ctx.ticket.is_some()
 }
 
 /// A request failed on its way, or its answer did.
@@ -128,9 +143,8 @@ pub(super) fn error_while_proxy(
         ctx.was_silent = true;
         return error;
     }
-    if !has_begun && is_safe && is_at_hand && upstreams.has_other(&ctx.failed) && upstreams.may_retry(Instant::now()) {
-        app::choose(ctx, &upstreams);
-        error.set_retry(ctx.ticket.is_some());
+    if !has_begun && is_safe && is_at_hand {
+        error.set_retry(try_another(ctx, &upstreams));
     }
     error
 }
@@ -142,7 +156,7 @@ fn is_break(error: &ErrorType) -> bool {
 }
 
 /// The instance that was asked is done with, because it failed.
-fn conclude(ctx: &mut Ctx, is_its_fault: bool) {
+pub(super) fn conclude(ctx: &mut Ctx, is_its_fault: bool) {
     if let Some(mut ticket) = ctx.ticket.take()
         && is_its_fault
     {

@@ -5,14 +5,42 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use http::{HeaderValue, Version, header};
+use http::{HeaderName, HeaderValue, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 
+use super::upstream_response_filter::named_by_connection;
 use super::visitor::{FOR, HOST, PORT, PROTO, REAL_IP};
 use super::{Ctx, trace};
 use crate::answer::REQUEST_ID;
 use crate::transport::Peer;
+
+/// Fields that concern one connection (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Takes away the fields that belong to the visitor's connection, as Pingora does on its way.
+pub(super) fn remove_hop_by_hop(request: &mut RequestHeader) {
+    let named = named_by_connection(&request.headers);
+    let mut gone: Vec<HeaderName> = named.filter(|name| !KEPT.contains(name)).collect();
+    gone.extend(request.headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned());
+    for name in &gone {
+        request.remove_header(name);
+    }
+}
+
+/// Fields that stay whatever `Connection` names: without them the request would be another one.
+const KEPT: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
 
 pub(super) fn upstream_request_filter(peer: &Peer, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let named = request.headers.get(header::HOST).cloned();

@@ -17,6 +17,17 @@ enum State {
     Refused(Refusal),
 }
 
+/// What bytes of a body are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Sizes and ends of chunks.
+    Framing,
+    /// What the body is for.
+    Data,
+    /// Trailer fields, as [`crate::Fields::of_trailers`] reads them once they are together, and the body's last line.
+    Trailers,
+}
+
 impl BodyGuard {
     /// A body of which nothing has come.
     #[must_use]
@@ -36,6 +47,27 @@ impl BodyGuard {
             State::Length(left) => *left == 0,
             State::Chunked(chunks) => chunks.is_done(),
             State::Refused(_) => false,
+        }
+    }
+
+    /// Whether the next byte is data.
+    #[must_use]
+    pub const fn is_in_data(&self) -> bool {
+        match &self.state {
+            State::Length(left) => *left > 0,
+            State::Chunked(chunks) => matches!(chunks.kind(), Part::Data),
+            State::Refused(_) => false,
+        }
+    }
+
+    /// What the next bytes of the body are, and how many of them are that. None are when the body has ended.
+    ///
+    /// # Errors
+    /// As of [`BodyGuard::follow`].
+    pub fn part(&mut self, bytes: &[u8]) -> Result<(Part, usize), Refusal> {
+        match &mut self.state {
+            State::Chunked(chunks) => chunks.part(bytes).inspect_err(|refusal| self.state = State::Refused(*refusal)),
+            State::Length(_) | State::Refused(_) => self.follow(bytes).map(|count| (Part::Data, count)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A body in chunks (RFC 9112 section 7.1).
 
+use crate::body::Part;
 use crate::head::Limits;
 use crate::refusal::{self, Refusal};
 use crate::scan;
@@ -119,6 +120,34 @@ impl Chunks {
             at += 1;
         }
         Ok(at)
+    }
+
+    /// The longest run of the next bytes that are of one kind, and its length.
+    pub(crate) fn part(&mut self, bytes: &[u8]) -> Result<(Part, usize), Refusal> {
+        let part = self.kind();
+        if let State::Data { left } = self.state {
+            let count = usize::try_from(left).map_or(bytes.len(), |l| l.min(bytes.len()));
+            return self.follow(&bytes[..count]).map(|count| (part, count));
+        }
+        let mut at = 0;
+        while at < bytes.len() && !self.is_done() && self.kind() == part {
+            self.step(bytes[at])?;
+            at += 1;
+        }
+        Ok((part, at))
+    }
+
+    pub(crate) const fn kind(&self) -> Part {
+        match self.state {
+            State::Data { .. } => Part::Data,
+            State::TrailerStart
+            | State::TrailerName { .. }
+            | State::TrailerValue
+            | State::TrailerLf
+            | State::LastLf
+            | State::Done => Part::Trailers,
+            _ => Part::Framing,
+        }
     }
 
     fn step(&mut self, byte: u8) -> Result<(), Refusal> {

@@ -38,6 +38,12 @@ impl<'a> Fields<'a> {
     pub(crate) const fn new(rest: &'a [u8]) -> Self {
         Self { rest }
     }
+
+    /// The fields of a body's trailers; `bytes` are all its [`crate::Part::Trailers`].
+    #[must_use]
+    pub const fn of_trailers(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {

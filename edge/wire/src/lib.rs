@@ -15,7 +15,7 @@ mod refusal;
 mod response;
 mod scan;
 
-pub use body::BodyGuard;
+pub use body::{BodyGuard, Part};
 pub use fields::Fields;
 pub use head::{Framing, Head, Limits, Parsed, parse};
 pub use line::{Method, Target, Version};

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
-use wire::{BodyGuard, Framing, Limits, Refusal};
+use wire::{BodyGuard, Fields, Framing, Limits, Part, Refusal};
 
 /// Bytes that belong to the body, and whether it has ended, when it comes in these pieces.
 fn follow<'a>(framing: Framing, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(usize, bool), Refusal> {
@@ -154,5 +154,34 @@ proptest! {
             rest = after;
         }
         prop_assert_eq!(follow(Framing::Chunked, pieces), chunked(&body));
+    }
+}
+
+/// The data of a body, and its trailers, when it comes in two pieces cut there.
+fn data(body: &[u8], at: usize) -> (Vec<u8>, Vec<u8>, bool) {
+    let mut guard = BodyGuard::new(Framing::Chunked, &Limits::default());
+    let (mut data, mut trailers) = (Vec::new(), Vec::new());
+    for mut piece in [&body[..at], &body[at..]] {
+        while !piece.is_empty() && !guard.is_done() {
+            let (part, count) = guard.part(piece).unwrap();
+            match part {
+                Part::Framing => {}
+                Part::Data => data.extend_from_slice(&piece[..count]),
+                Part::Trailers => trailers.extend_from_slice(&piece[..count]),
+            }
+            piece = &piece[count..];
+        }
+    }
+    (data, trailers, guard.is_done())
+}
+
+#[test]
+fn data_and_trailers_are_told_from_the_framing_wherever_a_body_is_cut() {
+    let body = b"5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nX-A: b\r\nX-C:\r\n\r\nGET";
+    for at in 0..body.len() {
+        let (data, trailers, is_done) = data(body, at);
+        assert_eq!((&*data, is_done), (&b"hello world"[..], true), "{at}");
+        let fields: Vec<_> = Fields::of_trailers(&trailers).collect();
+        assert_eq!(fields, [(&b"X-A"[..], &b"b"[..]), (b"X-C", b"")], "{at}");
     }
 }

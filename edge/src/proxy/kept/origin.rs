@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::config::Timeouts;
 use crate::proxy::app::{self, Patience};
 use crate::proxy::upstream_peer::{UPSTREAM_TRIES, peer};
-use crate::proxy::upstream_request_filter::upstream_request_filter;
+use crate::proxy::upstream_request_filter::{remove_hop_by_hop, upstream_request_filter};
 use crate::proxy::{Ctx, Proxy, upstream_response_filter};
 use crate::routes::Entry;
 use crate::transport::Peer;
@@ -33,6 +33,9 @@ const POOL: usize = 256;
 /// Fields by which a request for the cache differs from the visitor's.
 const OF_THE_CACHE: [HeaderName; 4] =
     [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE];
+
+/// Fields of a request with a body, which the cache's has not.
+const OF_A_BODY: [HeaderName; 2] = [header::CONTENT_LENGTH, header::EXPECT];
 
 /// The connections to apps by which the cache is filled.
 #[derive(Clone)]
@@ -74,7 +77,10 @@ impl Origin {
         let timeouts = &entry.route.policy.app.timeouts;
         let patience = Patience::of(request, false, timeouts, &proxy.timeouts);
         let mut request = request.clone();
-        strip_hop_by_hop(&mut request);
+        remove_hop_by_hop(&mut request);
+        for name in OF_A_BODY {
+            request.remove_header(&name);
+        }
         upstream_request_filter(peer, &mut request, ctx)?;
         Ok(Self {
             request,
@@ -271,30 +277,4 @@ fn unreached(error: &Error) -> FetchError {
 fn unanswered(error: &Error) -> FetchError {
     let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     FetchError::new(if timed_out { Unanswered::TimedOut } else { Unanswered::Broken }, error)
-}
-
-/// Takes away the fields that belong to the visitor's connection (RFC 9110 section 7.6.1), as Pingora does on the
-/// ordinary way.
-fn strip_hop_by_hop(request: &mut RequestHeader) {
-    let named = upstream_response_filter::named_by_connection(&request.headers);
-    let named: Vec<HeaderName> = named.filter(|name| *name != header::HOST).collect();
-    for name in &named {
-        request.remove_header(name);
-    }
-    for name in [
-        header::CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::CONTENT_LENGTH,
-        header::EXPECT,
-    ] {
-        request.remove_header(&name);
-    }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
-        request.remove_header(name);
-    }
 }

@@ -1,0 +1,338 @@
+//! Asks an app, and another instance of it when one fails as `upstream_peer` describes.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use balance::Ticket;
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use observe::Upstream;
+use pingora_http::{RequestHeader, ResponseHeader, header_value_from_raw};
+use relay::{Clock, Failure, Link};
+use tokio::time::{Instant, Sleep};
+use wire::{Limits, Malformed, Response};
+
+use super::super::app::Patience;
+use super::super::upstream_response_filter::{note, remove_hop_by_hop};
+use super::super::{Ctx, Proxy, UPSTREAM_TRIES, fail_to_proxy, kept, response_filter, upstream_peer};
+use super::upload::Upload;
+use super::{Failed, flush, outgoing, reply};
+use crate::page::Page;
+use crate::transport::Arrival;
+use crate::visit::{Lost, Visit};
+
+/// How large an app's head may be: apps set cookies and policies that are longer than what browsers send.
+const LIMITS: Limits =
+    Limits { line: 16 << 10, head: 64 << 10, fields: 200, chunk_extensions: 4 << 10, trailers: 16 << 10 };
+/// Fields of a usual answer, with those that the edge adds; room for them is taken at once.
+const FIELDS: usize = 20;
+
+/// Why there is no answer of one instance.
+enum Trouble {
+    Lost(Lost),
+    App(Failure),
+}
+
+impl From<Lost> for Trouble {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+/// One request of a visitor to its app.
+struct Exchange<'a, V> {
+    visit: &'a mut V,
+    upload: Upload,
+    patience: Patience,
+    /// When the whole answer takes too long.
+    end: Option<Instant>,
+    clock: Clock,
+    to_head: bool,
+    /// Whether anything of an answer was passed on.
+    has_begun: bool,
+}
+
+pub(super) async fn forward<V: Visit>(
+    proxy: &Proxy,
+    visit: &mut V,
+    request: &mut RequestHeader,
+    arrival: Arrival<'_>,
+    ctx: &mut Ctx,
+) -> Result<(), Failed> {
+    let Some(patience) = ctx.patience else {
+        return Err(
+            pingora_core::Error::explain(pingora_core::ErrorType::InternalError, "no patience was chosen").into()
+        );
+    };
+    let head = outgoing::head(request, visit.framing(), arrival.peer, ctx)?;
+    let mut exchange = Exchange {
+        upload: Upload::new(visit.framing()),
+        visit,
+        patience,
+        end: patience.total.map(|total| Instant::from_std(ctx.started) + total),
+        clock: Clock::default(),
+        to_head: request.method == Method::HEAD,
+        has_begun: false,
+    };
+    match exchange.ask(proxy, request, &head, ctx).await {
+        Ok((link, response, bytes)) => exchange.pass(proxy, request, ctx, link, &response, &bytes).await,
+        Err(Trouble::Lost(lost)) => Err(Failed::Lost(lost)),
+        Err(Trouble::App(failure)) => {
+            let page = if failure.is_timeout() { Page::GatewayTimeout } else { Page::BadGateway };
+            fail_to_proxy::log(&failure, Some(&page), ctx);
+            reply(exchange.visit, request, page.reply(request, ctx.entry.as_deref()).closing()).await
+        }
+    }
+}
+
+impl<V: Visit> Exchange<'_, V> {
+    /// Asks instances until one answers.
+    async fn ask(
+        &mut self,
+        proxy: &Proxy,
+        request: &RequestHeader,
+        head: &[u8],
+        ctx: &mut Ctx,
+    ) -> Result<(Link, Response, Bytes), Trouble> {
+        let metrics = proxy.observer.metrics();
+        let mut tries = 0;
+        let mut is_fresh = false;
+        while let Some(address) = ctx.ticket.as_ref().map(Ticket::address) {
+            tries += 1;
+            let may_try = tries < UPSTREAM_TRIES;
+            let kept = if is_fresh { None } else { proxy.pool.take(address) };
+            is_fresh = false;
+            let connected = match kept {
+                Some(link) => Ok(link),
+                None => self.connect(proxy, address).await?,
+            };
+            let mut link = match connected {
+                Ok(link) => link,
+                Err(failure) => {
+                    upstream_peer::look_elsewhere(proxy, ctx);
+                    metrics.upstream(Upstream::ConnectFailed);
+                    if ctx.ticket.is_some() && may_try && !self.is_late() {
+                        metrics.upstream(Upstream::Retried);
+                        continue;
+                    }
+                    return Err(Trouble::App(failure));
+                }
+            };
+            link.push(head);
+            self.upload.rewind();
+            let failure = match poll_fn(|cx| self.poll_head(cx, &mut link)).await {
+                Ok((response, bytes)) => return Ok((link, response, bytes)),
+                Err(Trouble::Lost(lost)) => return Err(Trouble::Lost(lost)),
+                Err(Trouble::App(failure)) => failure,
+            };
+            metrics.upstream(if failure.is_timeout() { Upstream::TimedOut } else { Upstream::Broken });
+            let is_break = matches!(failure, Failure::Stale | Failure::Short | Failure::Broken(_));
+            let is_repeatable =
+                is_break && request.method.is_idempotent() && self.upload.is_at_hand() && !self.has_begun;
+            if failure.is_stale() && is_repeatable {
+                // It says nothing about the instance, which is asked again on a new connection.
+                metrics.upstream(Upstream::Retried);
+                tries -= 1;
+                is_fresh = true;
+                continue;
+            }
+            let upstreams = ctx.ticket.as_ref().map(|ticket| ticket.upstreams().clone());
+            upstream_peer::conclude(ctx, !failure.is_stale());
+            if is_repeatable
+                && may_try
+                && let Some(upstreams) = upstreams
+                && upstream_peer::try_another(ctx, &upstreams)
+            {
+                metrics.upstream(Upstream::Retried);
+                continue;
+            }
+            return Err(Trouble::App(failure));
+        }
+        Err(Trouble::App(Failure::Connect(std::io::ErrorKind::NotConnected.into())))
+    }
+
+    fn is_late(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// A new connection, unless the visitor leaves before.
+    async fn connect(
+        &mut self,
+        proxy: &Proxy,
+        address: std::net::SocketAddr,
+    ) -> Result<Result<Link, Failure>, Trouble> {
+        let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        let limit = left.map_or(self.patience.connect, |left| left.min(self.patience.connect));
+        let mut connecting = std::pin::pin!(proxy.pool.connect(address, limit));
+        poll_fn(|cx| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(Ok(connected));
+            }
+            if self.upload.is_read() {
+                return self.visit.poll_left(cx).map(|left| Err(Trouble::Lost(Lost::Left(left))));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// What the visitor and the whole answer's time say while the app is waited for.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Trouble> {
+        if self.upload.is_read()
+            && let Poll::Ready(left) = self.visit.poll_left(cx)
+        {
+            return Poll::Ready(Trouble::Lost(Lost::Left(left)));
+        }
+        let Some(end) = self.end else { return Poll::Pending };
+        self.clock.poll(cx, end).map(|()| Trouble::App(Failure::Silent))
+    }
+
+    /// Sends the request, and polls for the final head of the answer.
+    fn poll_head(&mut self, cx: &mut Context<'_>, link: &mut Link) -> Poll<Result<(Response, Bytes), Trouble>> {
+        loop {
+            if let Poll::Ready(Err(lost)) = self.upload.poll(cx, self.visit, link, self.patience.first_byte) {
+                return Poll::Ready(Err(lost.into()));
+            }
+            if self.has_begun
+                && let Poll::Ready(Err(lost)) = self.visit.poll_flush(cx)
+            {
+                return Poll::Ready(Err(lost.into()));
+            }
+            // While the request is on its way, the app need not answer.
+            let limit = self.upload.is_done().then_some(self.patience.first_byte);
+            let Poll::Ready(read) = link.poll_head(cx, &LIMITS, self.to_head, limit) else {
+                return self.poll_end(cx).map(Err);
+            };
+            let (response, bytes) = read.map_err(Trouble::App)?;
+            match response.status {
+                101 => return Poll::Ready(Err(Trouble::App(Malformed("it changes the protocol unasked").into()))),
+                100..=199 => {
+                    let mut interim = parsed(&response, &bytes).map_err(|_| Trouble::App(UNCLEAR.into()))?;
+                    remove_hop_by_hop(&mut interim);
+                    self.visit.interim(&interim);
+                    self.has_begun = true;
+                }
+                _ => return Poll::Ready(Ok((response, bytes))),
+            }
+        }
+    }
+
+    /// Passes the answer on.
+    async fn pass(
+        &mut self,
+        proxy: &Proxy,
+        request: &RequestHeader,
+        ctx: &mut Ctx,
+        mut link: Link,
+        response: &Response,
+        bytes: &Bytes,
+    ) -> Result<(), Failed> {
+        let mut head = parsed(response, bytes)?;
+        ctx.first_byte.get_or_insert_with(std::time::Instant::now);
+        if let Some(ticket) = &mut ctx.ticket {
+            note(ticket, head.status);
+        }
+        remove_hop_by_hop(&mut head);
+        head.remove_header(&header::TRANSFER_ENCODING);
+        if head.status == StatusCode::NO_CONTENT {
+            // There is none to have a length (RFC 9110 section 8.6).
+            head.remove_header(&header::CONTENT_LENGTH);
+        }
+        kept::passed(proxy, request, &mut head, ctx)?;
+        response_filter::dress(request, &mut head, ctx)?;
+        self.visit.begin(head);
+        let mut wait: Option<Pin<Box<Sleep>>> = None;
+        let mut is_ended = false;
+        let passed = poll_fn(|cx| self.poll_pass(cx, &mut link, ctx, &mut wait, &mut is_ended)).await;
+        match passed {
+            Ok(()) => {}
+            Err(Failed::Broken(error)) => {
+                proxy.observer.metrics().upstream(Upstream::Broken);
+                upstream_peer::conclude(ctx, true);
+                return Err(Failed::Broken(error));
+            }
+            Err(failed) => return Err(failed),
+        }
+        if self.upload.is_done() && link.is_reusable() {
+            proxy.pool.put(link);
+        }
+        flush(self.visit).await
+    }
+
+    /// Moves the answer's body, and what is left of the request's.
+    fn poll_pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut Link,
+        ctx: &mut Ctx,
+        wait: &mut Option<Pin<Box<Sleep>>>,
+        is_ended: &mut bool,
+    ) -> Poll<Result<(), Failed>> {
+        if !self.upload.is_done()
+            && !*is_ended
+            && let Poll::Ready(Err(lost)) = self.upload.poll(cx, self.visit, link, self.patience.between_bytes)
+        {
+            return Poll::Ready(Err(Failed::Lost(lost)));
+        }
+        loop {
+            if *is_ended {
+                return self.visit.poll_flush(cx).map_err(Failed::Lost);
+            }
+            if self.visit.is_full() || wait.is_some() {
+                match self.visit.poll_flush(cx) {
+                    Poll::Pending => return self.poll_broken(cx),
+                    Poll::Ready(result) => result?,
+                }
+            }
+            if let Some(timer) = wait {
+                if timer.as_mut().poll(cx).is_pending() {
+                    return self.poll_broken(cx);
+                }
+                *wait = None;
+            }
+            let Poll::Ready(read) = link.poll_piece(cx, self.patience.between_bytes) else {
+                // What has come does not wait for what has not.
+                if let Poll::Ready(Err(lost)) = self.visit.poll_flush(cx) {
+                    return Poll::Ready(Err(Failed::Lost(lost)));
+                }
+                return self.poll_broken(cx);
+            };
+            let mut piece = read.map_err(|failure| Failed::Broken(failure.to_string()))?;
+            let is_last = piece.is_none() || link.is_done();
+            response_filter::body(&mut piece, is_last, ctx)?;
+            if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
+                *wait =
+                    ctx.permit.pace(piece.len()).filter(|_| !is_last).map(|time| Box::pin(tokio::time::sleep(time)));
+                self.visit.send(piece);
+            }
+            if is_last {
+                // Trailers tell of the body as the app sent it.
+                self.visit.end(link.trailers().filter(|_| ctx.compressor.is_none()));
+                *is_ended = true;
+            }
+        }
+    }
+
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        Poll::Ready(Err(match ready!(self.poll_end(cx)) {
+            Trouble::Lost(lost) => Failed::Lost(lost),
+            Trouble::App(failure) => Failed::Broken(failure.to_string()),
+        }))
+    }
+}
+
+const UNCLEAR: Malformed = Malformed("a header field is malformed");
+
+/// The head of an answer, out of the bytes that it refers to.
+fn parsed(response: &Response, bytes: &Bytes) -> pingora_core::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(response.status, Some(FIELDS))?;
+    let reason = std::str::from_utf8(response.reason.of(bytes)).ok();
+    if reason.is_some_and(|reason| Some(reason) != head.status.canonical_reason()) {
+        head.set_reason_phrase(reason)?;
+    }
+    for (name, value) in response.fields(bytes) {
+        head.append_header(bytes.slice_ref(name), header_value_from_raw(bytes.slice_ref(value)))?;
+    }
+    Ok(head)
+}
