@@ -32,7 +32,7 @@ impl Unframed {
     pub fn take(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, Refusal> {
         let mut piece = None;
         // Behind a piece only its framing is taken, so that the body's end is known with its last piece.
-        while !input.is_empty() && !self.guard.is_done() && !(piece.is_some() && self.guard.is_in_data()) {
+        while !(input.is_empty() || self.guard.is_done() || piece.is_some() && self.guard.is_in_data()) {
             let (part, count) = self.guard.part(input)?;
             match part {
                 Part::Framing => input.advance(count),

@@ -87,7 +87,8 @@ pub(crate) async fn serve(visits: &Visits, transport: Transport, peer: Peer) {
             Next::Request(head, missing) => {
                 if !connection.is_lent(visits, &head) {
                     let keeps = head.keeps_alive && !visits.drain.has_come();
-                    let visited = connection.visited(&visits.proxy, &visits.limits, &head, keeps).await;
+                    // Apart, so that idle connections need no room for it.
+                    let visited = Box::pin(connection.visited(&visits.proxy, &visits.limits, &head, keeps)).await;
                     if visited.status == Some(OK)
                         && let Some(missing) = missing
                     {

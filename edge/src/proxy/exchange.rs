@@ -206,15 +206,14 @@ async fn app<V: Visit>(
         kept::Look::Pass => None,
         kept::Look::Answer(answer) => return kept_answer(visit, request, ctx, answer).await,
         kept::Look::NotKept => Some(Page::GatewayTimeout),
-        kept::Look::Fetch => {
-            let (got, passes) = Box::pin(fetch(proxy, visit, request, arrival, ctx, entry)).await?;
-            ctx.passes = passes;
-            match got {
-                kept::Got::Pass => None,
-                kept::Got::Answer(answer) => return kept_answer(visit, request, ctx, answer).await,
-                kept::Got::Page(page) => Some(page),
+        kept::Look::Fetch => match Box::pin(fetch(proxy, visit, request, arrival, ctx, entry)).await? {
+            kept::Got::Pass(why) => {
+                ctx.passes = Some(why);
+                None
             }
-        }
+            kept::Got::Answer(answer) => return kept_answer(visit, request, ctx, answer).await,
+            kept::Got::Page(page) => Some(page),
+        },
     };
     // The route may have changed since the connection looked for it.
     let is_other = entry.route.policy.app.protocol != AppProtocol::Http1;
@@ -236,7 +235,7 @@ async fn fetch<V: Visit>(
     arrival: Arrival<'_>,
     ctx: &Ctx,
     entry: &Entry,
-) -> Result<(kept::Got, Option<response_cache::Forward>), Failed> {
+) -> Result<kept::Got, Failed> {
     let (fetching, mut interim) = kept::fetch(proxy, request, arrival.peer, ctx, entry)?;
     let mut fetching = pin!(fetching);
     poll_fn(|cx| {
@@ -271,7 +270,8 @@ async fn kept_answer<V: Visit>(
     let mut response = ResponseHeader::from(head);
     response_filter::dress(request, &mut response, ctx)?;
     visit.begin(response);
-    while has_body {
+    let mut is_last = !has_body;
+    while !is_last {
         let piece = {
             let mut next = pin!(pieces.next());
             // What is queued does not wait for what the app has not sent yet.
@@ -287,14 +287,11 @@ async fn kept_answer<V: Visit>(
             })
             .await?
         };
-        let is_last = piece.is_none() || pieces.is_done();
+        is_last = piece.is_none() || pieces.is_done();
         let mut piece = piece;
         response_filter::body(&mut piece, is_last, ctx)?;
         if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
             send(visit, &ctx.permit, piece, is_last).await?;
-        }
-        if is_last {
-            break;
         }
     }
     visit.end(None);

@@ -84,13 +84,16 @@ pub(super) fn look(proxy: &Proxy, request: &RequestHeader, is_upgrade: bool, ctx
 
 /// What became of a request that was fetched.
 pub(super) enum Got {
-    /// The app is to answer, as if there were no cache.
-    Pass,
+    /// The app is to answer, as if there were no cache; why.
+    Pass(Forward),
     /// The answer.
     Answer(Answer),
     /// There is none.
     Page(Page),
 }
+
+/// Interim answers of an app.
+pub(super) type Interim = mpsc::Receiver<Box<ResponseHeader>>;
 
 /// Asks the app on the cache's behalf. Interim answers come by the receiver while the future is polled.
 pub(super) fn fetch<'a>(
@@ -99,24 +102,24 @@ pub(super) fn fetch<'a>(
     peer: &Peer,
     ctx: &Ctx,
     entry: &'a Entry,
-) -> Result<(impl Future<Output = (Got, Option<Forward>)> + Send + 'a, mpsc::Receiver<Box<ResponseHeader>>)> {
+) -> Result<(impl Future<Output = Got> + Send + 'a, Interim)> {
     let (tell, interim) = mpsc::channel(MAX_INTERIM);
     let origin = Origin::new(proxy, request, peer, ctx, entry, tell)?;
     let scheme = ctx.scheme;
     let fetching = async move {
-        let Some(target) = target(request) else { return (Got::Pass, Some(Forward::Bypass)) };
+        let Some(target) = target(request) else { return Got::Pass(Forward::Bypass) };
         let ask = ask(entry, scheme, target, entry.route.policy.cache, request);
         match proxy.kept.cache.handle(&ask, |fields| origin.fetch(fields)).await {
-            Ok(Outcome::Answer(answer)) => (Got::Answer(answer), None),
-            Ok(Outcome::Pass(why)) => (Got::Pass, Some(why)),
-            Ok(Outcome::NotKept) => (Got::Page(Page::GatewayTimeout), None),
+            Ok(Outcome::Answer(answer)) => Got::Answer(answer),
+            Ok(Outcome::Pass(why)) => Got::Pass(why),
+            Ok(Outcome::NotKept) => Got::Page(Page::GatewayTimeout),
             // Nothing was sent, so the ordinary way may try; it knows what to tell a visitor, too.
-            Err(error) if error.kind == Unanswered::Unavailable => (Got::Pass, Some(Forward::Bypass)),
+            Err(error) if error.kind == Unanswered::Unavailable => Got::Pass(Forward::Bypass),
             Err(error) => {
                 let (host, deployment) = (entry.route.host.as_str(), entry.route.deployment.as_str());
                 tracing::warn!(host, deployment, %error, "an app did not answer the response cache");
                 let is_late = error.kind == Unanswered::TimedOut;
-                (Got::Page(if is_late { Page::GatewayTimeout } else { Page::BadGateway }), None)
+                Got::Page(if is_late { Page::GatewayTimeout } else { Page::BadGateway })
             }
         }
     };
@@ -132,18 +135,17 @@ pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx
             return Ok(true);
         }
         Look::NotKept => Page::GatewayTimeout,
-        Look::Fetch => {
-            let (got, passes) = Box::pin(through(proxy, session, ctx, entry)).await?;
-            ctx.passes = passes;
-            match got {
-                Got::Pass => return Ok(false),
-                Got::Answer(answer) => {
-                    send(session, ctx, answer).await?;
-                    return Ok(true);
-                }
-                Got::Page(page) => page,
+        Look::Fetch => match Box::pin(through(proxy, session, ctx, entry)).await? {
+            Got::Pass(why) => {
+                ctx.passes = Some(why);
+                return Ok(false);
             }
-        }
+            Got::Answer(answer) => {
+                send(session, ctx, answer).await?;
+                return Ok(true);
+            }
+            Got::Page(page) => page,
+        },
     };
     let reply = page.reply(session.req_header(), Some(entry));
     answer::send(session, reply).await?;
@@ -151,7 +153,7 @@ pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx
 }
 
 /// A request that what is kept does not answer at once.
-async fn through(proxy: &Proxy, session: &mut Session, ctx: &Ctx, entry: &Entry) -> Result<(Got, Option<Forward>)> {
+async fn through(proxy: &Proxy, session: &mut Session, ctx: &Ctx, entry: &Entry) -> Result<Got> {
     let request = session.req_header().clone();
     let peer = transport::peer(session).cloned().ok_or_else(transport::nobody)?;
     let (fetching, mut interim) = fetch(proxy, &request, &peer, ctx, entry)?;
