@@ -5,6 +5,7 @@ mod apps;
 mod balance;
 mod bodies;
 mod doubt;
+mod exchange;
 mod fields;
 mod files;
 mod grpc;

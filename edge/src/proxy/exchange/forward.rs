@@ -51,6 +51,8 @@ struct Exchange<'a, V> {
     to_head: bool,
     /// Whether anything of an answer was passed on.
     has_begun: bool,
+    /// Whether the visitor holds the body back, and the app has not asked for it (RFC 9110 section 10.1.1).
+    is_held: bool,
 }
 
 pub(super) async fn forward<V: Visit>(
@@ -74,6 +76,7 @@ pub(super) async fn forward<V: Visit>(
         clock: Clock::default(),
         to_head: request.method == Method::HEAD,
         has_begun: false,
+        is_held: request.headers.contains_key(header::EXPECT),
     };
     match exchange.ask(proxy, request, &head, ctx).await {
         Ok((link, response, bytes)) => exchange.pass(proxy, request, ctx, link, &response, &bytes).await,
@@ -212,6 +215,7 @@ impl<V: Visit> Exchange<'_, V> {
                     remove_hop_by_hop(&mut interim);
                     self.visit.interim(&interim);
                     self.has_begun = true;
+                    self.is_held &= response.status != StatusCode::CONTINUE.as_u16();
                 }
                 _ => return Poll::Ready(Ok((response, bytes))),
             }
@@ -241,6 +245,10 @@ impl<V: Visit> Exchange<'_, V> {
         }
         kept::passed(proxy, request, &mut head, ctx)?;
         response_filter::dress(request, &mut head, ctx)?;
+        if self.is_held && !self.upload.is_read() {
+            // Refused before it was sent, the body may come or not, so what comes next can't be told from it.
+            self.visit.close();
+        }
         self.visit.begin(head);
         let mut wait: Option<Pin<Box<Sleep>>> = None;
         let mut is_ended = false;
