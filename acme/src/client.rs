@@ -23,20 +23,16 @@ use crate::store::{SealedCertificate, Store};
 use crate::transport::{Seen, Transport, TransportError, seeing};
 
 mod account;
+mod asking;
 mod proof;
 mod trouble;
 
 use account::Accounts;
+use asking::{Asking, again};
 use trouble::{failure, of_order};
 
-/// Longest time that one step asks again and again before it rests; well within [`crate::manager::STEP_LIMIT`].
-const ASKING: Duration = Duration::from_secs(30);
-/// First wait before the authority is asked again; it doubles.
-const FIRST_ASK: Duration = Duration::from_millis(200);
-/// Longest wait before the authority is asked again, unless it says otherwise.
-const LONGEST_ASK: Duration = Duration::from_secs(5);
-/// Longest that an authority may tell us to wait between two looks at an order.
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+/// Longest wait for every edge to show an answer; well within [`crate::manager::STEP_LIMIT`].
+const SHOWING: Duration = Duration::from_secs(60);
 /// How often a refused nonce is answered with a fresh one, beyond what `instant-acme` does (RFC 8555 section 6.5).
 const NONCE_TRIES: u32 = 5;
 /// Most chains for one certificate that are looked at.
@@ -172,6 +168,15 @@ impl Client {
         }
         let answers = proof::answers(&account, &mut remote, wanted, self.clock.now()).await?;
         Ok(Step::Answering { url: url.to_owned(), answers })
+    }
+
+    /// That edges are slow is not the authority's fault, so that this wait has a bound of its own.
+    async fn show(&self, answers: &[Answer]) -> Result<(), Failure> {
+        let shown = tokio::time::timeout(SHOWING, self.challenges.publish(answers)).await;
+        let failed = |detail| Failure::Challenges { detail };
+        shown
+            .map_err(|_| failed(format!("not everybody showed it within {} s", SHOWING.as_secs())))?
+            .map_err(|e| failed(detail(&e.to_string())))
     }
 
     async fn tell(&self, url: &str, answers: &[Answer]) -> Result<(), Failure> {
@@ -316,8 +321,7 @@ impl Issuer for Client {
             Step::Intended { .. } => self.place(order, wanted).await?,
             Step::Placed { url } => self.ask(url, wanted).await?,
             Step::Answering { url, answers } => {
-                let shown = self.challenges.publish(answers).await;
-                shown.map_err(|e| Failure::Challenges { detail: detail(&e.to_string()) })?;
+                self.show(answers).await?;
                 Step::Shown { url: url.clone(), answers: answers.clone() }
             }
             Step::Shown { url, answers } => {
@@ -377,21 +381,6 @@ impl Issuer for Client {
     }
 }
 
-/// Calls until the nonce is taken: `instant-acme` itself tries thrice.
-async fn again<T, F: Future<Output = Result<T, instant_acme::Error>>>(
-    mut call: impl FnMut() -> F,
-) -> (Result<T, instant_acme::Error>, Option<Seen>) {
-    let mut tries = NONCE_TRIES;
-    loop {
-        let (result, seen) = seeing(call()).await;
-        tries -= 1;
-        match &result {
-            Err(error) if tries > 0 && trouble::is_nonce(error) => {}
-            _ => return (result, seen),
-        }
-    }
-}
-
 /// What an authority has at an address, as it is. `instant-acme` signs such a request (RFC 8555 section 6.3) only on
 /// its way to an order; that what comes is none, is no matter.
 async fn raw(account: &Account, url: &str) -> Result<Seen, Failure> {
@@ -422,27 +411,4 @@ fn internal(error: &dyn std::fmt::Display) -> Failure {
 
 fn lost(why: &str) -> Failure {
     Failure::OrderLost { detail: why.to_owned() }
-}
-
-/// Waits between looks at an order.
-struct Asking {
-    until: tokio::time::Instant,
-    wait: Duration,
-}
-
-impl Asking {
-    fn new() -> Self {
-        Self { until: tokio::time::Instant::now() + ASKING, wait: FIRST_ASK }
-    }
-
-    /// Waits for the next look; or says for how long to rest, when that is too long to be waited for here.
-    async fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        let wait = asked.unwrap_or(self.wait).clamp(FIRST_ASK, LONGEST_WAIT);
-        if tokio::time::Instant::now() + wait > self.until {
-            return Some(wait);
-        }
-        tokio::time::sleep(wait).await;
-        self.wait = (self.wait * 2).min(LONGEST_ASK);
-        None
-    }
 }

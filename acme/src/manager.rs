@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::store::{Lease, Store, StoreError};
 
 mod choice;
+mod names;
 mod outcome;
 
 /// Longest time of one step of an order, with the wait for every edge in it.
@@ -129,7 +130,7 @@ impl Manager {
     /// # Errors
     /// When no certificate can have these names, the entry is being worked on, or the store failed.
     pub async fn want(&self, names: Vec<String>, methods: Vec<Method>) -> Result<(), ManagerError> {
-        check_names(&names, &methods).map_err(ManagerError::Names)?;
+        names::check(&names, &methods).map_err(ManagerError::Names)?;
         let now = self.clock.now();
         let new = Entry::new(names, methods, now);
         if !self.store.add(&new).await? {
@@ -388,31 +389,4 @@ impl Manager {
         self.store.release(name, holder.reveal()).await?;
         changed
     }
-}
-
-/// Says what is wrong with names.
-fn check_names(names: &[String], methods: &[Method]) -> Result<(), String> {
-    if names.is_empty() || names.len() > MAX_NAMES {
-        return Err(format!("{} names", names.len()));
-    }
-    for (i, name) in names.iter().enumerate() {
-        let domain = name.strip_prefix("*.").unwrap_or(name);
-        let label = |label: &str| {
-            let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            (1..=63).contains(&label.len())
-                && label.bytes().all(inner)
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        if domain.len() > 253 || !domain.contains('.') || !domain.split('.').all(label) {
-            return Err(format!("{name:?} is no name of a host"));
-        }
-        if names[..i].contains(name) {
-            return Err(format!("{name:?} is there twice"));
-        }
-        if !methods.iter().any(|method| !name.starts_with("*.") || method.proves_wildcards()) {
-            return Err(format!("control of {name:?} can't be proven by {methods:?}"));
-        }
-    }
-    Ok(())
 }

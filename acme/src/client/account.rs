@@ -11,7 +11,8 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{again, internal};
+use super::asking::again;
+use super::internal;
 use crate::authority::Authority;
 use crate::client::trouble::failure;
 use crate::failure::Failure;

@@ -1,12 +1,20 @@
 //! Several authorities in order: another one issues when one does not, and why is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use acme::challenge::Method;
+use acme::authority::Authority;
+use acme::challenge::{Answer, ChallengeError, Challenges, Method};
+use acme::client::Client;
 use acme::entry::Track;
+use acme::entry::{Order, Step};
 use acme::failure::Failure;
+use acme::issuer::{Issuer as _, Wanted};
+use acme::store::memory::Memory;
+use async_trait::async_trait;
+use common::time::Timestamp;
 
-use crate::testkit::{Edges, Engine, Options, Pebble};
+use crate::testkit::{Edges, Engine, Options, Pebble, keys};
 
 #[tokio::test]
 async fn an_authority_that_is_away_or_refuses_is_passed_over_and_the_reason_is_kept() {
@@ -46,4 +54,36 @@ async fn with_every_authority_away_the_name_waits_and_says_why_and_until_when() 
     assert!(detail.contains("refused"), "{detail}");
     let wait = next.since(acme::clock::Clock::now(&*engine.clock));
     assert!(wait > Duration::ZERO && wait <= Duration::from_secs(300), "{wait:?}");
+}
+
+/// Edges that never come back.
+struct Silent;
+
+#[async_trait]
+impl Challenges for Silent {
+    async fn publish(&self, _answers: &[Answer]) -> Result<(), ChallengeError> {
+        std::future::pending().await
+    }
+    async fn withdraw(&self, _answers: &[Answer]) -> Result<(), ChallengeError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn edges_that_do_not_show_the_proof_are_not_held_against_the_authority() {
+    let authority = Authority { api_roots: Some(String::new()), ..Authority::new("ca", "https://ca.invalid/") };
+    let clock = Arc::new(acme::clock::System);
+    let client = Client::new(authority, Arc::new(Memory::default()), Arc::new(Silent), keys(), clock).unwrap();
+    let order = Order {
+        authority: "ca".into(),
+        rehearsal: false,
+        step: Step::Answering { url: "https://ca.invalid/order/1".into(), answers: Vec::new() },
+        since: Timestamp::now(),
+        replaces: None,
+        tried: Vec::new(),
+        restarts: 0,
+    };
+    let wanted = Wanted { names: &["a.example.com".to_owned()], methods: &[Method::Http01] };
+    let failed = client.advance(&order, wanted).await.unwrap_err();
+    assert!(matches!(failed, Failure::Challenges { .. }) && !failed.is_the_authoritys(), "{failed:?}");
 }
