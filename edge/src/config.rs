@@ -9,6 +9,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use observe::{AccessLog, Otlp};
 use url::Url;
 
+use crate::h2::H2Limits;
+
 /// Settings of an edge.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -48,8 +50,8 @@ pub struct Config {
     pub client_connections: Option<u32>,
     /// Addresses that may have any number: this machine's own, by default, and proxies that speak for many visitors.
     pub unbounded_clients: Vec<IpNet>,
-    /// Most requests at once on one HTTP/2 connection (RFC 9113 section 5.1.2).
-    pub streams: u32,
+    /// What a visitor may do on one HTTP/2 connection.
+    pub h2: H2Limits,
     /// File in MaxMind's format that tells visitors' countries; read again when it changes.
     pub geoip: Option<PathBuf>,
     /// Where lines of JSON tell of requests.
@@ -79,8 +81,6 @@ const CERTIFICATE_BYTES: u64 = 64 << 20;
 /// Connections of one visitor's address unless told otherwise: browsers open six to a host, so this is a large office
 /// behind one address, and a sixteenth of what all may have.
 const CLIENT_CONNECTIONS: u32 = 1024;
-/// Requests at once on one HTTP/2 connection unless told otherwise: as many as RFC 9113 recommends at least.
-const STREAMS: u32 = 100;
 /// Name of the key's file unless told otherwise, in the edge's folder.
 const KEY_FILE: &str = "edge.key";
 
@@ -109,7 +109,7 @@ impl Config {
                 IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
                 IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
             ],
-            streams: STREAMS,
+            h2: H2Limits::default(),
             geoip: None,
             access_log: None,
             otlp: None,

@@ -29,8 +29,9 @@ mod refusal;
 mod serve;
 mod wait;
 
-pub(crate) use ending::Ending;
-use pace::Pace;
+pub(crate) use ending::{Ending, Wait};
+pub(crate) use lent::Lent;
+pub(crate) use pace::Pace;
 pub(crate) use serve::{Visits, serve};
 
 /// Largest head of an answer that is held back for its body, in bytes: larger ones are rare, and copying them costs
@@ -87,7 +88,6 @@ enum Feed {
 
 impl Connection {
     fn new(transport: Transport, peer: Arc<Peer>, visits: &Visits) -> Self {
-        let timeouts = &visits.timeouts;
         Self {
             transport,
             peer,
@@ -97,8 +97,8 @@ impl Connection {
             awaits_head: false,
             status: 0,
             reader: None,
-            reading: Pace::new(timeouts.client, visits.min_rate),
-            writing: Pace::new(timeouts.client_stall, visits.min_rate),
+            reading: visits.reading_pace(),
+            writing: visits.writing_pace(),
             clock: Clock::default(),
             since: SystemTime::now(),
         }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use common::route::Target;
 use foldhash::fast::RandomState;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use moka::sync::Cache as Moka;
 use observe::Observer;
 use tokio::time::Instant;
@@ -24,6 +25,7 @@ use crate::site::{self, Accepted, Answer, Body, Facts, names_tag};
 use crate::transport::Peer;
 
 pub(crate) mod date;
+mod http2;
 mod ready;
 mod report;
 
@@ -62,6 +64,15 @@ pub(crate) enum Found {
     Missing(Box<Missing>),
     /// It takes the ordinary way.
     Elsewhere,
+}
+
+/// What an answer depends on.
+struct Asked<'a> {
+    host: &'a str,
+    path: &'a [u8],
+    accept: Option<&'a [u8]>,
+    if_none_match: Option<&'a [u8]>,
+    is_head: bool,
 }
 
 /// An answer to one request.
@@ -127,18 +138,32 @@ impl Lane {
         else {
             return Found::Elsewhere;
         };
+        let accept = head.accept_encoding.map(|a| a.of(bytes));
+        let if_none_match = head.if_none_match.map(|list| list.of(bytes));
+        self.look(&Asked { host: &host, path, accept, if_none_match, is_head: head.method == wire::Method::Head }, peer)
+    }
+
+    /// Looks for an answer to a request over HTTP/2 that has no body.
+    pub(crate) fn find_h2(&self, head: &Parts, peer: &Peer) -> Found {
+        match http2::read(head) {
+            Some(asked) => self.look(&asked.as_asked(), peer),
+            None => Found::Elsewhere,
+        }
+    }
+
+    fn look(&self, asked: &Asked<'_>, peer: &Peer) -> Found {
+        let Asked { host, path, accept, if_none_match, is_head } = *asked;
         let table = self.routes.now();
-        let Some(entry) = table.find(&host).filter(|e| serves(e, &host, peer)) else { return Found::Elsewhere };
-        let accepted = Accepted::of_values(head.accept_encoding.map(|a| a.of(bytes)));
-        let is_head = head.method == wire::Method::Head;
+        let Some(entry) = table.find(host).filter(|e| serves(e, host, peer)) else { return Found::Elsewhere };
+        let accepted = Accepted::of_values(accept);
         let secure = peer.tls.is_some();
         let kind = accepted.class() | u8::from(is_head) << 4 | u8::from(secure) << 5;
         let key = Key::new(entry, kind, path);
         match self.kept.get(key.as_bytes()) {
-            Some(Kept::Ready(ready)) => hit(ready, head, bytes),
+            Some(Kept::Ready(ready)) => hit(ready, if_none_match),
             Some(Kept::Never) => Found::Elsewhere,
             None => {
-                let accepted = head.accept_encoding.and_then(|a| HeaderValue::from_bytes(a.of(bytes)).ok());
+                let accepted = accept.and_then(|a| HeaderValue::from_bytes(a).ok());
                 Found::Missing(Box::new(Missing { entry: Arc::clone(entry), key, accepted, is_head, secure }))
             }
         }
@@ -216,8 +241,12 @@ fn usual_path<'a>(head: &Head, bytes: &'a [u8]) -> Option<&'a [u8]> {
         && !head.expects
         && !head.upgrades;
     let path = head.address.of(bytes);
+    (is_usual && is_usual_path(path)).then_some(path)
+}
+
+fn is_usual_path(path: &[u8]) -> bool {
     // Proofs of control come before everything else below this path.
-    (is_usual && path.len() <= MAX_PATH && !path.contains(&b'?') && !path.starts_with(b"/.well-known/")).then_some(path)
+    path.len() <= MAX_PATH && !path.contains(&b'?') && !path.starts_with(b"/.well-known/")
 }
 
 /// Whether this route's files may be served here without a further look at the request.
@@ -230,10 +259,10 @@ fn serves(entry: &Entry, host: &str, peer: &Peer) -> bool {
     fits && entry.is_plain() && matches!(entry.route.target, Target::Static { .. })
 }
 
-fn hit(ready: Arc<Ready>, head: &Head, bytes: &[u8]) -> Found {
-    let is_unchanged = match (head.if_none_match, ready.tag()) {
+fn hit(ready: Arc<Ready>, if_none_match: Option<&[u8]>) -> Found {
+    let is_unchanged = match (if_none_match, ready.tag()) {
         (None, _) => false,
-        (Some(list), Some(tag)) => names_tag(list.of(bytes), tag),
+        (Some(list), Some(tag)) => names_tag(list, tag),
         (Some(_), None) => return Found::Elsewhere,
     };
     Found::Ready(Hit { ready, is_unchanged })
@@ -246,13 +275,27 @@ impl Hit {
         if self.is_unchanged { &[] } else { &self.ready.body }
     }
 
+    /// The answer over HTTP/2, and its body.
+    pub(crate) fn response(&self) -> (Response<()>, Bytes) {
+        let body = if self.is_unchanged { Bytes::new() } else { self.ready.body.clone() };
+        (self.ready.response(self.is_unchanged), body)
+    }
+
     /// Tells of the request, which came at `since`.
     pub(crate) fn report(&self, lane: &Lane, head: &Head, bytes: &[u8], peer: &Peer, since: Instant) {
+        report::report(&lane.observer, &self.answered(peer, since), head, bytes);
+    }
+
+    /// The same over HTTP/2.
+    pub(crate) fn report_h2(&self, lane: &Lane, head: &Parts, peer: &Peer, since: Instant) {
+        report::report_h2(&lane.observer, &self.answered(peer, since), head);
+    }
+
+    fn answered<'a>(&'a self, peer: &'a Peer, since: Instant) -> report::Answered<'a> {
         let (status, sent) = match self.is_unchanged {
             true => (StatusCode::NOT_MODIFIED.as_u16(), 0),
             false => (self.ready.status, self.ready.body.len()),
         };
-        let answered = report::Answered { entry: &self.ready.entry, peer, status, sent, since };
-        report::report(&lane.observer, &answered, head, bytes);
+        report::Answered { entry: &self.ready.entry, peer, status, sent, since }
     }
 }

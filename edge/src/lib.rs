@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub mod config;
 mod connection;
 mod door;
+mod h2;
 pub mod handover;
 mod lane;
 mod listener;
@@ -49,6 +50,7 @@ mod cache;
 mod site;
 
 pub use config::{Config, Timeouts};
+pub use h2::H2Limits;
 pub use listener::{Listening, Sockets, StartError, listen};
 pub use observe::{AccessLog, LogTo, Otlp};
 pub use wire::Limits as RequestLimits;
@@ -143,7 +145,7 @@ impl Edge {
             max_connections: config.max_connections,
             requests: config.requests,
             min_rate: config.min_rate,
-            streams: config.streams,
+            h2: config.h2,
         };
         let listener = Listener::new(proxy, lane, settings);
         for listening in sockets.http {

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::{HttpServerOptions, ServerApp as _};
-use pingora_core::protocols::http::v2::server::default_h2_options;
+use pingora_core::apps::ServerApp as _;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -19,6 +18,7 @@ use url::Url;
 
 use crate::connection::{self, Ending, Visits};
 use crate::door::{Door, Entered};
+use crate::h2::H2Limits;
 use crate::lane::Lane;
 use crate::proxy::{Phases, Proxy, UPSTREAM_POOL, UPSTREAM_TRIES};
 
@@ -153,7 +153,7 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     pub(crate) requests: wire::Limits,
     pub(crate) min_rate: u32,
-    pub(crate) streams: u32,
+    pub(crate) h2: H2Limits,
 }
 
 /// The accept loops and all connections. Every listening socket shares one budget of connections.
@@ -167,7 +167,7 @@ pub(crate) struct Listener {
 
 /// What all accept loops share.
 struct Shared {
-    visits: Visits,
+    visits: Arc<Visits>,
     /// Whatever still runs ends now.
     cut: Ending,
     connections: TaskTracker,
@@ -186,19 +186,12 @@ impl Listener {
             ..ServerConf::default()
         };
         let proxy = Arc::new(proxy);
-        let mut app = http_proxy(&Arc::new(conf), Phases(Arc::clone(&proxy)));
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        options.h2_idle_timeout = Some(timeouts.client_idle);
-        app.server_options = Some(options);
-        let mut h2 = default_h2_options();
-        h2.max_concurrent_streams(settings.streams);
-        app.h2_options = Some(h2);
+        let app = http_proxy(&Arc::new(conf), Phases(Arc::clone(&proxy)));
 
         let most = settings.max_connections.min(Semaphore::MAX_PERMITS);
         let (shutdown, watched) = watch::channel(false);
         let shared = Arc::new(Shared {
-            visits: Visits {
+            visits: Arc::new(Visits {
                 app: Arc::new(app),
                 proxy,
                 shutdown: watched,
@@ -208,7 +201,8 @@ impl Listener {
                 timeouts,
                 limits: settings.requests,
                 min_rate: settings.min_rate,
-            },
+                h2: settings.h2,
+            }),
             cut: Ending::default(),
             connections: TaskTracker::new(),
             room: Arc::new(Semaphore::new(most)),
@@ -301,7 +295,7 @@ async fn accept(shared: &Arc<Shared>, listening: TcpListener, door: &Door) {
 }
 
 /// One visitor's connection, from its first byte to its last.
-async fn visit(visits: &Visits, door: &Door, socket: TcpStream, address: SocketAddr) {
+async fn visit(visits: &Arc<Visits>, door: &Door, socket: TcpStream, address: SocketAddr) {
     let entered = tokio::select! {
         entered = door.enter(socket, address) => entered,
         () = visits.newcomers.wait() => return,

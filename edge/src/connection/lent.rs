@@ -11,7 +11,7 @@ use http::StatusCode;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    ALPN, Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
 use pingora_http::ResponseHeader;
@@ -33,7 +33,7 @@ impl Home {
 /// A connection that Pingora has, for one request or for HTTP/2 until its end. It returns when this is dropped,
 /// whatever happened, so that it can be closed with care.
 #[derive(Debug)]
-pub(super) struct Lent {
+pub(crate) struct Lent {
     /// There until the drop.
     connection: Option<Box<Connection>>,
     home: Home,
@@ -42,6 +42,16 @@ pub(super) struct Lent {
 impl Lent {
     pub(super) const fn new(connection: Box<Connection>, home: Home) -> Self {
         Self { connection: Some(connection), home }
+    }
+
+    /// What the phases may ask of the connection.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest {
+            ssl_digest: self.get_ssl_digest(),
+            timing_digest: self.get_timing_digest(),
+            proxy_digest: self.get_proxy_digest(),
+            socket_digest: self.get_socket_digest(),
+        }
     }
 
     fn get(self: Pin<&mut Self>) -> io::Result<&mut Connection> {

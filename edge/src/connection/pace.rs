@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep};
 /// ends with a visitor who is silent, and with one who is slower than the rate for long enough. Time in which
 /// nobody waits for the visitor does not count.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// All the patience there is.
     limit: Duration,
     /// Bytes that renew one second of it; 0 lets each byte renew all.
@@ -22,12 +22,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) const fn new(limit: Duration, rate: u32) -> Self {
+    pub(crate) const fn new(limit: Duration, rate: u32) -> Self {
         Self { limit, rate, left: limit, waiting: None }
     }
 
     /// So many bytes moved.
-    pub(super) fn moved(&mut self, bytes: usize) {
+    pub(crate) fn moved(&mut self, bytes: usize) {
         if let Some((since, _)) = self.waiting.take() {
             self.left = self.left.saturating_sub(since.elapsed());
         }
@@ -41,7 +41,7 @@ impl Pace {
     }
 
     /// The visitor is waited for. Fails when that has taken too long.
-    pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    pub(crate) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let left = self.left;
         let (_, timer) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
         ready!(timer.as_mut().poll(cx));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use pingora_core::apps::{HttpServerApp as _, ServerApp as _};
+use pingora_core::apps::HttpServerApp as _;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::HttpProxy;
 use tokio::io::AsyncReadExt as _;
@@ -16,8 +16,9 @@ use wire::{Head, Parsed, Refusal};
 use super::ending::{Ending, Wait};
 use super::lent::{Home, Lent};
 use super::wait::Come;
-use super::{Connection, refusal};
+use super::{Connection, Pace, refusal};
 use crate::config::Timeouts;
+use crate::h2::{self, H2Limits};
 use crate::lane::{Found, Hit, Lane, Missing};
 use crate::proxy::{Phases, Proxy};
 use crate::transport::{Peer, Transport};
@@ -58,15 +59,29 @@ pub(crate) struct Visits {
     pub(crate) limits: wire::Limits,
     /// Bytes a second below which a visitor who is waited for is cut off in the end.
     pub(crate) min_rate: u32,
+    /// What a visitor may do over HTTP/2.
+    pub(crate) h2: H2Limits,
+}
+
+impl Visits {
+    /// How slowly a visitor may send the body of a request.
+    pub(crate) const fn reading_pace(&self) -> Pace {
+        Pace::new(self.timeouts.client, self.min_rate)
+    }
+
+    /// How slowly a visitor may take an answer.
+    pub(crate) const fn writing_pace(&self) -> Pace {
+        Pace::new(self.timeouts.client_stall, self.min_rate)
+    }
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(visits: &Visits, transport: Transport, peer: Peer) {
+pub(crate) async fn serve(visits: &Arc<Visits>, transport: Transport, peer: Peer) {
     let is_h2 = peer.tls.as_ref().is_some_and(|tls| tls.is_h2);
     let mut connection = Box::new(Connection::new(transport, Arc::new(peer), visits));
     let mut drain = visits.newcomers.wait();
     if is_h2 {
-        return lend_wholly(visits, connection).await;
+        return serve_h2(visits, connection).await;
     }
     let home = Home::default();
     let mut is_first = true;
@@ -77,7 +92,7 @@ pub(crate) async fn serve(visits: &Visits, transport: Transport, peer: Peer) {
         };
         is_first = false;
         let result = match next {
-            Next::Http2 => return lend_wholly(visits, connection).await,
+            Next::Http2 => return serve_h2(visits, connection).await,
             Next::End => return,
             Next::Close => connection.close(false).await,
             Next::Refused(refusal) => {
@@ -136,11 +151,11 @@ async fn process(visits: &Visits, lent: Box<Lent>, head: &Head) -> bool {
     reused.is_some() && keeps
 }
 
-/// Lets Pingora have the whole connection, for HTTP/2.
-async fn lend_wholly(visits: &Visits, mut connection: Box<Connection>) {
+/// Serves the whole connection as HTTP/2.
+async fn serve_h2(visits: &Arc<Visits>, mut connection: Box<Connection>) {
     connection.lend_wholly();
-    let lent = Box::new(Lent::new(connection, Home::default()));
-    visits.app.process_new(lent, &visits.shutdown).await;
+    let peer = Arc::clone(&connection.peer);
+    h2::serve(visits, Lent::new(connection, Home::default()), peer).await;
 }
 
 /// What follows on a connection.

@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
+use http::HeaderValue;
 
+/// The date at which Unix' clock begins.
+const EPOCH: HeaderValue = HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT");
 /// `Date: Sun, 06 Nov 1994 08:49:37 GMT` and its line end.
 const LEN: usize = 37;
 
@@ -13,7 +16,23 @@ struct Line {
     text: [u8; LEN],
 }
 
+/// The field's value.
+pub(crate) fn value() -> HeaderValue {
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    VALUE.with_borrow_mut(|(of, value)| {
+        if *of != second {
+            // A date always is a field's value.
+            *value = HeaderValue::try_from(httpdate::fmt_http_date(now)).unwrap_or(EPOCH);
+            *of = second;
+        }
+        value.clone()
+    })
+}
+
 thread_local! {
+    static VALUE: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, EPOCH)) };
+
     static LINE: RefCell<Line> = const { RefCell::new(Line { second: 0, text: [0; LEN] }) };
 }
 

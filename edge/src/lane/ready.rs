@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use wire::{Head, Version};
 
 use super::date;
 use crate::routes::Entry;
+
+/// Bytes that a field takes beside its value in a map of fields, roughly.
+const FIELD: usize = 112;
 
 /// The answer to every request of one kind for one file.
 #[derive(Debug)]
@@ -17,34 +20,54 @@ pub(crate) struct Ready {
     pub(super) status: u16,
     /// From the status line to the last field but `Date` and `Connection`.
     head: Box<[u8]>,
+    /// The same for HTTP/2, with a place for `Date`.
+    fields: HeaderMap,
     pub(super) body: Bytes,
     /// For visitors who have the file: its tag, and the head that says so.
     unchanged: Option<Unchanged>,
 }
 
-type Unchanged = (Box<[u8]>, Box<[u8]>);
+/// The tag, and the head in both forms.
+type Unchanged = (Box<[u8]>, Box<[u8]>, HeaderMap);
 
 impl Ready {
     pub(super) fn new(entry: Arc<Entry>, head: &Parts, body: Bytes, unchanged: Option<&Parts>) -> Self {
         let tag = head.headers.get(header::ETAG);
-        let unchanged = tag.zip(unchanged).map(|(tag, head)| (tag.as_bytes().into(), lines(head)));
-        Self { entry, status: head.status.as_u16(), head: lines(head), body, unchanged }
+        let unchanged = tag.zip(unchanged).map(|(tag, head)| (tag.as_bytes().into(), lines(head), fields(head)));
+        Self { entry, status: head.status.as_u16(), head: lines(head), fields: fields(head), body, unchanged }
     }
 
     /// The file's tag, when visitors who have it can be told so.
     pub(super) fn tag(&self) -> Option<&[u8]> {
-        self.unchanged.as_ref().map(|(tag, _)| &**tag)
+        self.unchanged.as_ref().map(|(tag, ..)| &**tag)
     }
 
     /// Memory that it takes, in bytes, beside a body that is kept elsewhere anyway.
     pub(super) fn memory(&self) -> usize {
-        size_of::<Self>() + self.head.len() + self.unchanged.as_ref().map_or(0, |(tag, head)| tag.len() + head.len())
+        // The fields for HTTP/2 share their values' bytes with nobody, and have some more around them.
+        let of_head = |head: &[u8], fields: &HeaderMap| 2 * head.len() + fields.capacity() * FIELD;
+        size_of::<Self>()
+            + of_head(&self.head, &self.fields)
+            + self.unchanged.as_ref().map_or(0, |(tag, head, fields)| tag.len() + of_head(head, fields))
+    }
+
+    /// The head for one request over HTTP/2.
+    pub(super) fn response(&self, is_unchanged: bool) -> Response<()> {
+        let (status, fields) = match &self.unchanged {
+            Some((.., fields)) if is_unchanged => (StatusCode::NOT_MODIFIED, fields),
+            _ => (StatusCode::from_u16(self.status).unwrap_or_default(), &self.fields),
+        };
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = fields.clone();
+        response.headers_mut().insert(header::DATE, date::value());
+        response
     }
 
     /// Appends the head for one request.
     pub(super) fn write_head(&self, to: &mut BytesMut, request: &Head, keeps: bool, is_unchanged: bool) {
         let head = match &self.unchanged {
-            Some((_, head)) if is_unchanged => head,
+            Some((_, head, _)) if is_unchanged => head,
             _ => &self.head,
         };
         to.extend_from_slice(head);
@@ -55,6 +78,13 @@ impl Ready {
             (false, _) => b"Connection: close\r\n\r\n",
         });
     }
+}
+
+/// The fields, with a place for `Date`: so the copy for an answer never grows.
+fn fields(head: &Parts) -> HeaderMap {
+    let mut fields = head.headers.clone();
+    fields.insert(header::DATE, date::value());
+    fields
 }
 
 /// The status line and the fields.

@@ -1,6 +1,7 @@
 //! What is told of a request that was answered by the lane: the same as of every other.
 
-use http::header;
+use http::request::Parts;
+use http::{HeaderValue, header};
 use observe::{CacheResult, Observer, Protocol, Record};
 use tokio::time::Instant;
 use wire::{Head, Version};
@@ -22,23 +23,40 @@ pub(super) struct Answered<'a> {
 
 /// Tells of a request; `bytes` begin with its head.
 pub(super) fn report(observer: &Observer, answered: &Answered<'_>, head: &Head, bytes: &[u8]) {
-    let route = &answered.entry.route;
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    tell(observer, answered, Record {
+        method: text(head.method_name.of(bytes)),
+        path: text(head.address.of(bytes)),
+        protocol: if head.version == Version::Http10 { Protocol::Http10 } else { Protocol::Http11 },
+        user_agent: if observer.logs() { user_agent(head, bytes) } else { &[] },
+        ..Record::default()
+    });
+}
+
+/// The same over HTTP/2.
+pub(super) fn report_h2(observer: &Observer, answered: &Answered<'_>, head: &Parts) {
+    tell(observer, answered, Record {
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        protocol: Protocol::H2,
+        user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default(),
+        ..Record::default()
+    });
+}
+
+fn tell<'a>(observer: &Observer, answered: &Answered<'a>, of_request: Record<'a>) {
+    let route = &answered.entry.route;
     let record = Record {
         project: Some(&route.project),
         deployment: Some(route.deployment.as_str()),
         host: &route.host,
-        method: text(head.method_name.of(bytes)),
-        path: text(head.address.of(bytes)),
         status: Some(answered.status),
         bytes_out: u64::try_from(answered.sent).unwrap_or(u64::MAX),
         duration: answered.since.elapsed(),
         cache: Some(CacheResult::Hit),
         client: Some(answered.peer.address.ip().to_canonical()),
         tls: answered.peer.tls.as_ref().map(|tls| tls.version),
-        protocol: if head.version == Version::Http10 { Protocol::Http10 } else { Protocol::Http11 },
-        user_agent: if observer.logs() { user_agent(head, bytes) } else { &[] },
-        ..Record::default()
+        ..of_request
     };
     access::tell(observer, &record);
 }

@@ -1,0 +1,194 @@
+//! Bounds frames that cost the edge work and the visitor nothing: floods of PING, SETTINGS, RST_STREAM, PRIORITY,
+//! CONTINUATION, WINDOW_UPDATE and empty DATA frames (RFC 9113 section 10.5; CVE-2019-9511, -9512, -9515, -9518,
+//! CVE-2023-44487, CVE-2024-27316).
+
+use tokio::time::Instant;
+
+/// Bytes of a frame's head (RFC 9113 section 4.1).
+const HEAD: usize = 9;
+/// Bytes before the first frame (RFC 9113 section 3.4).
+const PREFACE: usize = 24;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
+
+/// What a frame costs that needs an answer or work of its own.
+const DEAR: u64 = 8;
+/// What a frame costs that a visitor sends all the time who takes a large file.
+const CHEAP: u64 = 1;
+/// Bytes of answers that allow one more such frame: who makes room for less at a time makes the edge work for nothing.
+const BYTES: usize = 512;
+/// How many seconds' worth of frames may come at once.
+const BURST_S: u64 = 4;
+
+/// Counts the frames of a connection as they are read.
+#[derive(Debug)]
+pub(super) struct Meter {
+    head: [u8; HEAD],
+    /// Bytes of the head that have come.
+    have: usize,
+    /// Bytes to go before the next head.
+    skip: usize,
+    budget: Budget,
+    /// Bytes that were written and have not been counted yet.
+    written: usize,
+}
+
+/// What a visitor may spend on frames: so much a second, and for a moment what was not spent in the seconds before.
+#[derive(Debug)]
+struct Budget {
+    per_s: u64,
+    left: u64,
+    since: Instant,
+}
+
+impl Budget {
+    fn new(frames_per_s: u32) -> Self {
+        let per_s = u64::from(frames_per_s) * DEAR;
+        Self { per_s, left: per_s * BURST_S, since: Instant::now() }
+    }
+
+    fn add(&mut self, more: u64) {
+        self.left = (self.per_s * BURST_S).min(self.left.saturating_add(more));
+    }
+
+    fn spend(&mut self, cost: u64) -> bool {
+        if self.left < cost {
+            // The clock is looked at only when what was there is spent.
+            let now = Instant::now();
+            let earned = now.duration_since(self.since).as_secs_f64() * self.per_s as f64;
+            self.since = now;
+            self.add(earned as u64);
+        }
+        let left = self.left.checked_sub(cost);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+}
+
+impl Meter {
+    /// Bounds control frames to so many a second.
+    pub(super) fn new(frames_per_s: u32) -> Self {
+        Self { head: [0; HEAD], have: 0, skip: PREFACE, budget: Budget::new(frames_per_s), written: 0 }
+    }
+
+    /// So many bytes were written to the visitor.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.written += bytes;
+        let more = u64::try_from(self.written / BYTES).unwrap_or(u64::MAX);
+        self.written %= BYTES;
+        self.budget.add(more.saturating_mul(CHEAP));
+    }
+
+    /// Looks at what was read. Returns whether it is within bounds.
+    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let count = self.skip.min(bytes.len());
+                self.skip -= count;
+                bytes = &bytes[count..];
+                continue;
+            }
+            let count = (HEAD - self.have).min(bytes.len());
+            self.head[self.have..self.have + count].copy_from_slice(&bytes[..count]);
+            self.have += count;
+            bytes = &bytes[count..];
+            if self.have == HEAD {
+                self.have = 0;
+                let [a, b, c, kind, flags, ..] = self.head;
+                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                let cost = match kind {
+                    // These are bounded by the number of streams.
+                    HEADERS => 0,
+                    DATA if self.skip > 0 || flags & END_STREAM != 0 => 0,
+                    WINDOW_UPDATE => CHEAP,
+                    _ => DEAR,
+                };
+                if cost > 0 && !self.budget.spend(cost) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PING: u8 = 6;
+    const FLAGS: usize = 4;
+
+    fn meter() -> Meter {
+        Meter::new(100)
+    }
+
+    /// A connection's bytes: the preface, then frames of a kind with payloads of this length.
+    fn frames(kind: u8, len: u8, count: usize) -> Vec<u8> {
+        let mut frame = vec![0, 0, len, kind, 0, 0, 0, 0, 1];
+        frame.resize(HEAD + usize::from(len), b'x');
+        let mut bytes = vec![b'P'; PREFACE];
+        bytes.extend(frame.repeat(count));
+        bytes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_noticed_however_it_is_cut_and_requests_are_not_one() {
+        for (kind, len, flood) in [
+            (PING, 8, true),
+            (4, 0, true),
+            (3, 4, true),
+            (9, 1, true),
+            (DATA, 0, true),
+            (99, 0, true),
+            (DATA, 1, false),
+            (HEADERS, 9, false),
+        ] {
+            let bytes = frames(kind, len, 401);
+            for size in [1, 7, 100, bytes.len()] {
+                let mut meter = meter();
+                let fine = bytes.chunks(size).all(|piece| meter.follow(piece));
+                assert_eq!(fine, !flood, "kind {kind} in pieces of {size}");
+            }
+            assert!(meter().follow(&frames(kind, len, 400)), "kind {kind}");
+        }
+        assert!(meter().follow(&frames(WINDOW_UPDATE, 4, 3200)));
+        assert!(!meter().follow(&frames(WINDOW_UPDATE, 4, 3201)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_at_its_pace_is_never_too_much() {
+        let mut meter = meter();
+        assert!(meter.follow(&frames(PING, 8, 400)));
+        for _ in 0..100 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(meter.follow(&frames(PING, 8, 100)[PREFACE..]));
+        }
+        assert!(!meter.follow(&frames(PING, 8, 1)[PREFACE..]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_much_may_make_room_often() {
+        let mut meter = meter();
+        assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 3200)));
+        for _ in 0..10_000 {
+            meter.wrote(300);
+            meter.wrote(300);
+            assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 1)[PREFACE..]));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_empty_end_of_a_request_is_no_flood() {
+        let mut frame = frames(DATA, 0, 1)[PREFACE..].to_vec();
+        frame[FLAGS] = END_STREAM;
+        let mut meter = meter();
+        assert!(meter.follow(&[b'P'; PREFACE]));
+        assert!(meter.follow(&frame.repeat(1000)));
+    }
+}

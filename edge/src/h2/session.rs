@@ -1,0 +1,473 @@
+//! One stream of an HTTP/2 connection, as Pingora's proxy sees a visitor.
+//!
+//! It differs from Pingora's own in three things: interim answers reach the visitor (103, RFC 8297), a WebSocket
+//! opens over a stream (RFC 8441), and whoever takes no bytes for too long loses the stream.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, header};
+use pingora_core::protocols::Digest;
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::custom::CustomMessageWrite;
+use pingora_core::protocols::http::custom::server::Session as CustomSession;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::{Error, ErrorType, OrErr as _, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use super::stream::Sender;
+use crate::answer;
+use crate::connection::Pace;
+use crate::lane::date;
+
+/// Most bytes of a request's body that are kept so that another instance of the app may be asked: as much as Pingora
+/// keeps over HTTP/1.
+const RETRY: usize = 64 << 10;
+/// Fields that only have a meaning over HTTP/1 (RFC 9113 section 8.2.2).
+const HTTP1_ONLY: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// A stream, from its request to the end of its answer.
+pub(super) struct Session {
+    request: RequestHeader,
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
+    sender: Option<Sender>,
+    written: Option<Box<ResponseHeader>>,
+    /// Is told the answer's status.
+    status: Option<Arc<AtomicU16>>,
+    has_ended: bool,
+    tunnel: Tunnel,
+    reading: Pace,
+    /// Until the answer's head is written.
+    writing: Option<Pace>,
+    bytes_read: usize,
+    bytes_sent: usize,
+    retry: Option<Retry>,
+    digest: Arc<Digest>,
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+    drain_timeout: Option<Duration>,
+}
+
+/// How slowly a visitor may send and take.
+pub(super) struct Paces {
+    pub(super) reading: Pace,
+    pub(super) writing: Pace,
+}
+
+/// Whether the stream is one of HTTP's messages, or a WebSocket's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tunnel {
+    No,
+    /// The app has not answered yet; until then there is no body.
+    Asked,
+    Open,
+}
+
+#[derive(Default)]
+struct Retry {
+    bytes: BytesMut,
+    is_cut: bool,
+}
+
+impl Session {
+    /// A session of a request whose head was checked.
+    pub(super) fn new(
+        request: http::request::Parts,
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        digest: Arc<Digest>,
+        paces: Paces,
+        status: Option<Arc<AtomicU16>>,
+    ) -> Result<Self> {
+        let is_websocket = request.extensions.get::<h2::ext::Protocol>().is_some_and(|p| p.as_str() == "websocket");
+        let mut request = RequestHeader::from(request);
+        if is_websocket {
+            as_http1_upgrade(&mut request)?;
+        }
+        Ok(Self {
+            request,
+            body,
+            respond,
+            sender: None,
+            written: None,
+            status,
+            has_ended: false,
+            reading: paces.reading,
+            writing: Some(paces.writing),
+            tunnel: if is_websocket { Tunnel::Asked } else { Tunnel::No },
+            bytes_read: 0,
+            bytes_sent: 0,
+            retry: None,
+            digest,
+            read_timeout: None,
+            write_timeout: None,
+            drain_timeout: None,
+        })
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>> {
+        let Some(data) = poll_fn(|cx| self.poll_data(cx)).await? else { return Ok(None) };
+        self.bytes_read += data.len();
+        if let Some(retry) = &mut self.retry {
+            retry.is_cut |= retry.bytes.len() + data.len() > RETRY;
+            if !retry.is_cut {
+                retry.bytes.extend_from_slice(&data);
+            }
+        }
+        // Fails only for more than was received.
+        let _ = self.body.flow_control().release_capacity(data.len());
+        Ok(Some(data))
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        match self.body.poll_data(cx) {
+            Poll::Ready(None) => Poll::Ready(Ok(None)),
+            Poll::Ready(Some(Ok(data))) => {
+                self.reading.moved(data.len());
+                Poll::Ready(Ok(Some(data)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let error = Error::because(ErrorType::ReadError, "a request's body", error);
+                Poll::Ready(Err(error.into_down()))
+            }
+            // The silence of a WebSocket is bounded elsewhere.
+            Poll::Pending if self.tunnel == Tunnel::Open => Poll::Pending,
+            Poll::Pending => self.reading.wait(cx).map(|error| {
+                Err(Error::because(ErrorType::ReadTimedout, "a request's body", error).into_down())
+            }),
+        }
+    }
+
+    fn write_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
+        if self.has_ended || self.written.is_some() {
+            return Ok(());
+        }
+        let opens = self.tunnel == Tunnel::Asked && head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if opens {
+            // RFC 8441 section 5: any status of success says that the WebSocket is open.
+            head.set_status(StatusCode::OK)?;
+            head.remove_header(&header::SEC_WEBSOCKET_ACCEPT);
+            self.tunnel = Tunnel::Open;
+        }
+        for name in &HTTP1_ONLY {
+            head.remove_header(name);
+        }
+        if let Some(date) = head.remove_header(answer::APP_DATE) {
+            head.insert_header(header::DATE, date)?;
+        }
+        if head.status.is_informational() {
+            // Also an answer of its own: it tells the visitor nothing that HTTP/2 does not say otherwise.
+            if head.status == StatusCode::CONTINUE {
+                return Ok(());
+            }
+            let interim = Response::from_parts(head.as_owned_parts(), ());
+            let sent = self.respond.send_informational(interim).or_err(ErrorType::WriteError, "an interim answer");
+            return sent.map_err(|e| e.into_down());
+        }
+        if !head.headers.contains_key(header::DATE) {
+            head.insert_header(header::DATE, date::value())?;
+        }
+        let end = end && !opens;
+        let answer = Response::from_parts(head.as_owned_parts(), ());
+        let sender = self.respond.send_response(answer, end).or_err(ErrorType::WriteError, "an answer's head");
+        let sender = sender.map_err(|e| e.into_down())?;
+        self.sender = self.writing.take().map(|pace| Sender::new(sender, pace));
+        if let Some(status) = &self.status {
+            status.store(head.status.as_u16(), Ordering::Relaxed);
+        }
+        self.has_ended = end;
+        self.written = Some(head);
+        Ok(())
+    }
+
+    async fn write(&mut self, data: Bytes, end: bool) -> Result<()> {
+        if self.has_ended {
+            return Ok(());
+        }
+        let Some(sender) = &mut self.sender else {
+            return Err(Error::explain(ErrorType::InternalError, "a body without a head"));
+        };
+        self.bytes_sent += data.len();
+        sender.send(data, end).await?;
+        self.has_ended = end;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        // A stream without an answer is reset when this is dropped.
+        if let Some(sender) = self.sender.as_mut().filter(|_| !self.has_ended) {
+            sender.end()?;
+            self.has_ended = true;
+        }
+        Ok(())
+    }
+
+    /// Ends when the visitor gives the stream up.
+    async fn left(&mut self) -> Result<Option<Bytes>> {
+        let reason = match &mut self.sender {
+            Some(sender) => sender.left().await,
+            None => poll_fn(|cx| self.respond.poll_reset(cx)).await,
+        };
+        let why = match reason {
+            Ok(reason) => format!("the visitor gave the stream up: {reason}"),
+            Err(error) => format!("the connection ended: {error}"),
+        };
+        Err(Error::explain(ErrorType::ConnectionClosed, why).into_down())
+    }
+}
+
+/// The HTTP/1.1 request that asks an app for the same WebSocket (RFC 8441 section 5, RFC 6455 section 4.1).
+fn as_http1_upgrade(request: &mut RequestHeader) -> Result<()> {
+    request.set_method(Method::GET);
+    request.set_version(Version::HTTP_11);
+    request.insert_header(header::CONNECTION, "Upgrade")?;
+    request.insert_header(header::UPGRADE, "websocket")?;
+    request.insert_header(header::SEC_WEBSOCKET_KEY, STANDARD.encode(rand::random::<[u8; 16]>()))?;
+    let path = request.uri.path_and_query().map_or("/", |p| p.as_str()).as_bytes().to_vec();
+    request.set_raw_path(&path)
+}
+
+#[async_trait]
+impl CustomSession for Session {
+    fn req_header(&self) -> &RequestHeader {
+        &self.request
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        &mut self.request
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        if self.tunnel == Tunnel::Asked { Ok(None) } else { self.read().await }
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        if self.is_body_done() {
+            return Ok(());
+        }
+        // Past this, dropping the stream tells the visitor that no more is read.
+        let limit = self.drain_timeout.unwrap_or(Duration::MAX);
+        let drain = async {
+            while self.read().await?.is_some() {}
+            Ok(())
+        };
+        tokio::time::timeout(limit, drain).await.unwrap_or(Ok(()))
+    }
+
+    async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.write_head(head, end)
+    }
+
+    async fn write_response_header_ref(&mut self, head: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_head(Box::new(head.clone()), end)
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.write(data, end).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        if let Some(sender) = self.sender.as_mut().filter(|_| !self.has_ended) {
+            sender.send_trailers(trailers)?;
+            self.has_ended = true;
+        }
+        Ok(())
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut is_last = false;
+        for task in tasks {
+            is_last |= match task {
+                HttpTask::Header(head, end) => {
+                    self.write_head(head, end)?;
+                    end
+                }
+                HttpTask::Body(data, end) | HttpTask::UpgradedBody(data, end) => {
+                    if let Some(data) = data.filter(|d| !d.is_empty()) {
+                        self.write(data, end).await?;
+                    }
+                    end
+                }
+                HttpTask::Trailer(Some(trailers)) => {
+                    self.write_trailers(*trailers).await?;
+                    true
+                }
+                HttpTask::Trailer(None) | HttpTask::Done => true,
+                HttpTask::Failed(error) => return Err(error),
+            };
+        }
+        if is_last {
+            self.end()?;
+        }
+        Ok(is_last)
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.read_timeout = timeout;
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.read_timeout
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.write_timeout = timeout;
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.write_timeout
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.drain_timeout = timeout;
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.drain_timeout
+    }
+
+    fn request_summary(&self) -> String {
+        // Without the query, which may hold secrets.
+        format!("{} {}", self.request.method, self.request.uri.path())
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.written.as_deref()
+    }
+
+    async fn shutdown(&mut self, code: u32, _: &str) {
+        let reason = Reason::from(code);
+        match &mut self.sender {
+            _ if self.has_ended => {}
+            Some(sender) => sender.reset(reason),
+            None => self.respond.send_reset(reason),
+        }
+    }
+
+    async fn abandon(&mut self, context: &str) {
+        self.shutdown(Reason::INTERNAL_ERROR.into(), context).await;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.tunnel == Tunnel::Asked || self.is_body_empty() || self.body.is_end_stream()
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        let is_zero = || self.request.headers.get(header::CONTENT_LENGTH).is_some_and(|l| l.as_bytes() == b"0");
+        match self.tunnel {
+            Tunnel::Asked => true,
+            Tunnel::Open => false,
+            Tunnel::No => self.bytes_read == 0 && (self.body.is_end_stream() || is_zero()),
+        }
+    }
+
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if no_body_expected || self.is_body_done() { self.left().await } else { self.read().await }
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.bytes_sent
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.bytes_read
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        Some(&self.digest)
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        Arc::get_mut(&mut self.digest)
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.peer_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.local_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        let mut text = BytesMut::new();
+        for part in [self.request.method.as_str().as_bytes(), b" ", self.request.raw_path(), b" HTTP/1.1\r\n"] {
+            text.extend_from_slice(part);
+        }
+        for (name, value) in &self.request.headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                text.extend_from_slice(part);
+            }
+        }
+        text.extend_from_slice(b"\r\n");
+        text.freeze()
+    }
+
+    fn enable_retry_buffering(&mut self) {
+        self.retry.get_or_insert_default();
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        self.retry.as_ref().is_some_and(|r| r.is_cut)
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        let retry = self.retry.as_ref().filter(|r| !r.is_cut && !r.bytes.is_empty())?;
+        Some(Bytes::copy_from_slice(&retry.bytes))
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
+        // HTTP/2 has no messages beside requests and answers.
+        None
+    }
+
+    fn restore_custom_message_reader(
+        &mut self,
+        _: Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_upgrade_req(&self) -> bool {
+        self.tunnel != Tunnel::No
+    }
+
+    fn was_upgraded(&self) -> bool {
+        self.tunnel == Tunnel::Open
+    }
+}
