@@ -149,9 +149,10 @@ impl Session {
             }
             // The silence of a WebSocket is bounded elsewhere.
             Poll::Pending if self.tunnel == Tunnel::Open => Poll::Pending,
-            Poll::Pending => self.reading.wait(cx).map(|error| {
-                Err(Error::because(ErrorType::ReadTimedout, "a request's body", error).into_down())
-            }),
+            Poll::Pending => self
+                .reading
+                .wait(cx)
+                .map(|error| Err(Error::because(ErrorType::ReadTimedout, "a request's body", error).into_down())),
         }
     }
 

@@ -24,24 +24,32 @@ pub(super) struct Answered<'a> {
 /// Tells of a request; `bytes` begin with its head.
 pub(super) fn report(observer: &Observer, answered: &Answered<'_>, head: &Head, bytes: &[u8]) {
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-    tell(observer, answered, Record {
-        method: text(head.method_name.of(bytes)),
-        path: text(head.address.of(bytes)),
-        protocol: if head.version == Version::Http10 { Protocol::Http10 } else { Protocol::Http11 },
-        user_agent: if observer.logs() { user_agent(head, bytes) } else { &[] },
-        ..Record::default()
-    });
+    tell(
+        observer,
+        answered,
+        Record {
+            method: text(head.method_name.of(bytes)),
+            path: text(head.address.of(bytes)),
+            protocol: if head.version == Version::Http10 { Protocol::Http10 } else { Protocol::Http11 },
+            user_agent: if observer.logs() { user_agent(head, bytes) } else { &[] },
+            ..Record::default()
+        },
+    );
 }
 
 /// The same over HTTP/2.
 pub(super) fn report_h2(observer: &Observer, answered: &Answered<'_>, head: &Parts) {
-    tell(observer, answered, Record {
-        method: head.method.as_str(),
-        path: head.uri.path(),
-        protocol: Protocol::H2,
-        user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default(),
-        ..Record::default()
-    });
+    tell(
+        observer,
+        answered,
+        Record {
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            protocol: Protocol::H2,
+            user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default(),
+            ..Record::default()
+        },
+    );
 }
 
 fn tell<'a>(observer: &Observer, answered: &Answered<'a>, of_request: Record<'a>) {

@@ -10,6 +10,7 @@ mod fields;
 mod files;
 mod grpc;
 mod guard;
+mod h2;
 mod handover;
 mod headers;
 mod life;
