@@ -32,7 +32,7 @@ mod wait;
 pub(crate) use ending::{Ending, Wait};
 pub(crate) use lent::Lent;
 pub(crate) use pace::Pace;
-pub(crate) use serve::{Visits, serve};
+pub(crate) use serve::{LINGER, LINGER_BYTES, Visits, serve};
 
 /// Largest head of an answer that is held back for its body, in bytes: larger ones are rare, and copying them costs
 /// more than a system call.

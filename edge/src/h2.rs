@@ -83,13 +83,14 @@ pub(crate) async fn serve(visits: &Arc<Visits>, connection: Lent, peer: Arc<Peer
     let digest = Arc::new(connection.digest());
     let io = Io::new(connection, Meter::new(visits.h2.control_frames_per_s));
     let cork = io.cork();
-    let opening = async {
+    // Boxed, because it is larger than what comes after it and soon over.
+    let opening = Box::pin(async {
         tokio::select! {
             // Whoever opens a connection says at once what it is for.
             opened = tokio::time::timeout(visits.timeouts.client_head, builder(visits).handshake(io)) => opened.ok(),
             () = visits.newcomers.wait() => None,
         }
-    };
+    });
     let connection = match opening.await {
         Some(Ok(connection)) => connection,
         Some(Err(error)) => return tracing::debug!(%error, "a visitor speaks no HTTP/2"),

@@ -260,6 +260,7 @@ impl ProxyHttp for Phases {
     ) -> Result<()> {
         let peer = transport::peer(session).ok_or_else(transport::nobody)?;
         upstream_request_filter::upstream_request_filter(peer, request, ctx)?;
+        upstream_request_filter::pass_trailers(session.req_header(), request)?;
         upstream_request_filter::pass_upgrade(session.req_header(), request)
     }
 

@@ -33,9 +33,9 @@ const MAX_BATCH: usize = 64 << 10;
 const MAX_COPIED: usize = 4 << 10;
 /// How long a visitor may take to read why the connection is closed, before what it still sends destroys that
 /// (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// Most bytes that are read to that end.
-const LINGER_BYTES: usize = 256 << 10;
+pub(crate) const LINGER_BYTES: usize = 256 << 10;
 
 /// Status of an answer that may be made ready.
 const OK: u16 = 200;
@@ -90,11 +90,13 @@ pub(crate) async fn serve(visits: &Arc<Visits>, transport: Transport, peer: Peer
             Ok(next) => next,
             Err(error) => return tracing::debug!(%error, "a visitor broke off"),
         };
-        is_first = false;
+        let was_first = std::mem::replace(&mut is_first, false);
         let result = match next {
             Next::Http2 => return serve_h2(visits, connection).await,
             Next::End => return,
             Next::Close => connection.close(false).await,
+            // Rather an invalid preface than a request (RFC 9113 section 3.4).
+            Next::Refused(_) if was_first && !names_http(&connection.input) => connection.close(true).await,
             Next::Refused(refusal) => {
                 visits.lane.report_refused(refusal.status, &connection.peer);
                 connection.refuse(&refusal).await
@@ -142,6 +144,17 @@ pub(crate) async fn serve(visits: &Arc<Visits>, transport: Transport, peer: Peer
     }
 }
 
+/// Whether a first line that has come wholly, or as far as it is read, may have been meant for HTTP/1: it has no three
+/// words, or the last names HTTP.
+fn names_http(input: &[u8]) -> bool {
+    let line = input.split(|b| *b == b'\n').next().unwrap_or_default();
+    let mut words = line.split(|b| *b == b' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(_), Some(_), Some(version), None) => version.get(..4).is_none_or(|v| v.eq_ignore_ascii_case(b"HTTP")),
+        _ => true,
+    }
+}
+
 /// Lets Pingora answer one request. Returns whether the connection can be used for another one.
 async fn process(visits: &Visits, lent: Box<Lent>, head: &Head) -> bool {
     let mut session = ServerSession::new_http1(lent);
@@ -155,7 +168,8 @@ async fn process(visits: &Visits, lent: Box<Lent>, head: &Head) -> bool {
 async fn serve_h2(visits: &Arc<Visits>, mut connection: Box<Connection>) {
     connection.lend_wholly();
     let peer = Arc::clone(&connection.peer);
-    h2::serve(visits, Lent::new(connection, Home::default()), peer).await;
+    // In a place of its own, so that connections over HTTP/1 don't keep room for it.
+    Box::pin(h2::serve(visits, Lent::new(connection, Home::default()), peer)).await;
 }
 
 /// What follows on a connection.

@@ -27,7 +27,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::stream::Sender;
 use crate::answer;
-use crate::connection::Pace;
+use crate::connection::{LINGER, LINGER_BYTES, Pace};
 use crate::lane::date;
 
 /// Most bytes of a request's body that are kept so that another instance of the app may be asked: as much as Pingora
@@ -220,6 +220,25 @@ impl Session {
         Ok(())
     }
 
+    /// Reads for a while what a visitor still sends whose answer is complete: many take a stream that is reset then for
+    /// one without an answer.
+    async fn linger(&mut self) {
+        if self.tunnel != Tunnel::No || self.body.is_end_stream() {
+            return;
+        }
+        let read = async {
+            let mut rest = LINGER_BYTES;
+            while rest > 0 {
+                let Some(Ok(data)) = self.body.data().await else { return };
+                rest = rest.saturating_sub(data.len());
+                // Fails only for more than was received.
+                let _ = self.body.flow_control().release_capacity(data.len());
+            }
+        };
+        // Who takes longer has had the time to read.
+        let _ = tokio::time::timeout(LINGER, read).await;
+    }
+
     /// Ends when the visitor gives the stream up.
     async fn left(&mut self) -> Result<Option<Bytes>> {
         let reason = match &mut self.sender {
@@ -371,7 +390,9 @@ impl CustomSession for Session {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.end()
+        self.end()?;
+        self.linger().await;
+        Ok(())
     }
 
     fn is_body_empty(&mut self) -> bool {

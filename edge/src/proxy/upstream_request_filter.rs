@@ -104,6 +104,16 @@ pub(super) fn pass_upgrade(asked: &RequestHeader, request: &mut RequestHeader) -
     Ok(())
 }
 
+/// Says to an app over HTTP/2 that trailers are taken, if the visitor does: a server of gRPC takes whoever does not for
+/// unfit. The visitor's own word was for the edge alone.
+pub(super) fn pass_trailers(asked: &RequestHeader, request: &mut RequestHeader) -> Result<()> {
+    let takes_them = |te: &HeaderValue| te.as_bytes().eq_ignore_ascii_case(b"trailers");
+    if request.version != Version::HTTP_2 || !asked.headers.get(header::TE).is_some_and(takes_them) {
+        return Ok(());
+    }
+    request.insert_header(header::TE, HeaderValue::from_static("trailers"))
+}
+
 fn invalid(what: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Box<Error> {
     Error::because(ErrorType::InternalError, what, error)
 }

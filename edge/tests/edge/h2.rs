@@ -414,3 +414,24 @@ async fn an_idle_connection_is_closed_with_notice() {
     assert_eq!(payload[4..8], [0; 4], "no error");
     while raw.next().await.is_some() {}
 }
+
+#[tokio::test]
+async fn what_begins_with_neither_http_nor_its_preface_gets_no_answer() {
+    let world = World::start().await;
+    assert_eq!(soon(world.raw("INVALID CONNECTION PREFACE\r\n\r\n")).await, "");
+    assert!(soon(world.raw("GET / HTTP/3.0\r\n\r\n")).await.starts_with("HTTP/1.1 505"));
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_end_of_its_request_resets_nothing() {
+    let world = World::start().await;
+    world.site("blog", vec![file("/index.html", "page")], false).await;
+    let mut raw = Raw::open(&world, &[]).await;
+    raw.send(&frame(HEADERS, END_HEADERS, 1, &start_page("blog", &[]))).await;
+    assert_eq!(raw.next_of(DATA).await.unwrap().2, b"page");
+    raw.send(&frame(DATA, 0, 1, b"late")).await;
+    raw.send(&frame(DATA, END_STREAM, 1, b"")).await;
+    raw.send(&frame(PING, 0, 0, &[7; 8])).await;
+    let (kind, payload) = raw.next_of_any(&[RST_STREAM, GOAWAY, PING]).await.unwrap();
+    assert_eq!((kind, &*payload), (PING, &[7; 8][..]));
+}
