@@ -14,7 +14,8 @@ use crate::testkit::{Edges, Engine, Options, Pebble, engine_with, master_key};
 
 #[tokio::test]
 async fn a_name_gets_a_certificate_by_each_method_and_nothing_is_left_shown() {
-    let pebble = Pebble::start(Options::default()).await;
+    // An authority that takes its time, as real ones do.
+    let pebble = Pebble::start(Options { sleepy: true, ..Options::default() }).await;
     let edges = Edges::of(&pebble).await;
     let mut authority = pebble.authority("pebble");
     authority.trust = Trust::Roots(pebble.root(0).await);
