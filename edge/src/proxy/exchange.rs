@@ -82,7 +82,8 @@ async fn conclude<V: Visit>(visit: &mut V, request: &RequestHeader, ctx: &Ctx, f
         Failed::Lost(lost @ Lost::Silent) => (Some(Page::Timeout), lost.to_string()),
         Failed::Lost(lost) => (None, lost.to_string()),
         Failed::Internal(error) => (Some(Page::Internal), error.to_string()),
-        Failed::Broken(error) => (None, error),
+        // An answer that has begun can only be broken off.
+        Failed::Broken(error) => (Some(Page::BadGateway), error),
     };
     fail_to_proxy::log(&error, page.as_ref(), ctx);
     let page = page.filter(|_| visit.passed().status.is_none());

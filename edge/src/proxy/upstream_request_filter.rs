@@ -10,9 +10,8 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 
 use super::upstream_response_filter::named_by_connection;
-use super::visitor::{FOR, HOST, PORT, PROTO, REAL_IP};
+use super::visitor::{FOR, HOST, PORT, REAL_IP};
 use super::{Ctx, trace};
-use crate::answer::REQUEST_ID;
 use crate::transport::Peer;
 
 /// Fields that concern one connection (RFC 9110 section 7.6.1).
@@ -43,7 +42,27 @@ pub(super) fn remove_hop_by_hop(request: &mut RequestHeader) {
 const KEPT: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
 
 pub(super) fn upstream_request_filter(peer: &Peer, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    let mut told = Vec::with_capacity(TOLD);
+    tell(peer, request, ctx, |name, value| told.push((name, value)))?;
+    for (name, value) in told {
+        request.insert_header(name, value)?;
+    }
+    adjust(request, ctx)
+}
+
+/// Fields that an app is told.
+const TOLD: usize = 7;
+
+/// What the app is told of the visitor, beside what `visitor` has put in the request already. Each replaces what the
+/// request may have of that name; only `Host` is left out where it has one.
+pub(super) fn tell(
+    peer: &Peer,
+    request: &RequestHeader,
+    ctx: &Ctx,
+    mut put: impl FnMut(HeaderName, HeaderValue),
+) -> Result<()> {
     let named = request.headers.get(header::HOST).cloned();
+    let has_host = named.is_some();
     let authority = || request.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
     let host = named.or_else(authority);
     if let Some(client) = ctx.client {
@@ -58,26 +77,32 @@ pub(super) fn upstream_request_filter(peer: &Peer, request: &mut RequestHeader, 
             let _ = write!(forwarded, ";host=\"{host}\"");
         }
         let _ = write!(forwarded, ";proto={}", ctx.scheme.as_str());
+        let real_ip = text(forwarded_for.clone())?;
         for proxy in proxies() {
             let _ = write!(forwarded_for, ", {proxy}");
             let _ = write!(forwarded, ", {}", element(proxy));
         }
-        request.insert_header(REAL_IP, text(client.to_string())?)?;
-        request.insert_header(FOR, text(forwarded_for)?)?;
-        request.insert_header(header::FORWARDED, text(forwarded)?)?;
+        put(REAL_IP, real_ip);
+        put(FOR, text(forwarded_for)?);
+        put(header::FORWARDED, text(forwarded)?);
     }
-    request.insert_header(PROTO, HeaderValue::from_static(ctx.scheme.as_str()))?;
     if let Some(host) = host {
         let port = port(host.as_bytes()).unwrap_or_else(|| ctx.scheme.port());
-        request.insert_header(PORT, HeaderValue::from(port))?;
-        request.insert_header(HOST, host.clone())?;
-        // Over HTTP/2 it was in the target alone, of which only the path is kept.
-        request.insert_header(header::HOST, host)?;
+        put(PORT, HeaderValue::from(port));
+        if !has_host {
+            // Over HTTP/2 it was in the target alone, of which only the path is kept.
+            put(header::HOST, host.clone());
+        }
+        put(HOST, host);
     }
-    request.insert_header(REQUEST_ID, ctx.request_id.clone())?;
     if let Some(field) = ctx.trace.field() {
-        request.insert_header(trace::PARENT, field)?;
+        put(trace::PARENT, field);
     }
+    Ok(())
+}
+
+/// Takes from the request what the app is not to see as it came.
+pub(super) fn adjust(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     if ctx.trace.parent.is_none() {
         request.remove_header(&trace::STATE);
     }

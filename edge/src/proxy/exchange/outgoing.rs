@@ -1,13 +1,14 @@
 //! The head of a request as an app gets it over HTTP/1.1.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{HeaderValue, Version, header};
+use http::{Version, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 use wire::Framing;
 
 use super::super::Ctx;
-use super::super::upstream_request_filter::{remove_hop_by_hop, upstream_request_filter};
+use super::super::trace;
+use super::super::upstream_request_filter::{adjust, remove_hop_by_hop, tell};
 use crate::transport::Peer;
 
 /// Room for a usual head, in bytes.
@@ -21,20 +22,21 @@ pub(super) fn head(request: &mut RequestHeader, framing: Framing, peer: &Peer, c
         // It knows no expectations (RFC 9110 section 10.1.1).
         request.remove_header(&header::EXPECT);
     }
-    if !request.headers.contains_key(header::HOST)
-        && let Some(authority) = request.uri.authority()
-    {
-        let host = HeaderValue::from_str(authority.as_str());
-        if let Ok(host) = host {
-            request.insert_header(header::HOST, host)?;
+    request.remove_header(&trace::PARENT);
+    let mut told = BytesMut::with_capacity(USUAL);
+    // Straight into the head: what only the app reads need not be in the request.
+    tell(peer, request, ctx, |name, value| {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            told.put_slice(part);
         }
-    }
-    upstream_request_filter(peer, request, ctx)?;
+    })?;
+    adjust(request, ctx)?;
     let mut head = BytesMut::with_capacity(USUAL);
     for part in [request.method.as_str().as_bytes(), b" ", request.raw_path(), b" HTTP/1.1\r\n"] {
         head.put_slice(part);
     }
     request.header_to_h1_wire(&mut head);
+    head.put_slice(&told);
     if framing == Framing::Chunked {
         head.put_slice(b"Transfer-Encoding: chunked\r\n");
     }
