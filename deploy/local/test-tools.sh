@@ -17,6 +17,11 @@ need git git
 need chromium chromium
 need curl curl
 need shellcheck shellcheck
+# Peers of the DNS server: dig and delv, named-checkzone and dnssec-dsfromkey, kdig, a secondary.
+need dig bind9-dnsutils
+need named-checkzone bind9-utils
+need kdig knot-dnsutils
+need nsd nsd
 need pebble pebble
 
 if [ -n "$packages" ]; then

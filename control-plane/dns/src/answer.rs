@@ -1,9 +1,6 @@
 //! What is answered: RFC 1034 4.3.2 with wildcards by RFC 4592, negative answers by RFC 2308, no recursion.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
@@ -122,11 +119,7 @@ impl Answers {
             AXFR | IXFR if !datagram => return Outcome::Transfer,
             AXFR => return refuse(reply, Code::Refused),
             // One message with our SOA tells a secondary to come over TCP (RFC 1995 2).
-            IXFR => {
-                if name != zone.apex() {
-                    return refuse(reply, Code::Refused);
-                }
-            }
+            IXFR if name != zone.apex() => return refuse(reply, Code::Refused),
             _ => {}
         }
         let kind = if query.kind == IXFR { SOA } else { query.kind };
@@ -305,7 +298,10 @@ impl<'z> Walk<'z> {
                 }
                 if let Some(target) = node.alias() {
                     let there = |kind: &u16| {
-                        self.answers.aliases.addresses(target, *kind, 1, self.now).is_some_and(|set| !set.data.is_empty())
+                        self.answers
+                            .aliases
+                            .addresses(target, *kind, 1, self.now)
+                            .is_some_and(|set| !set.data.is_empty())
                     };
                     kinds.extend([A, AAAA].into_iter().filter(there));
                 }

@@ -83,8 +83,8 @@ impl ZoneKey {
     /// # Errors
     /// When it is no such key.
     pub fn open(pkcs8: &[u8]) -> Result<Self, KeyError> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
-            .map_err(|_| KeyError::Unreadable)?;
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| KeyError::Unreadable)?;
         let mut dnskey = Vec::from(FLAGS.to_be_bytes());
         dnskey.extend([3, ALGORITHM]);
         // The library's public key begins with 4, "uncompressed", which DNSSEC leaves out (RFC 6605 4).

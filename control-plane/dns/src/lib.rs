@@ -22,4 +22,8 @@ mod reply;
 pub mod alias;
 pub mod answer;
 
+pub mod limit;
+pub mod server;
+pub mod transfer;
+
 pub use hickory_proto::rr::{Name, RData, RecordType};

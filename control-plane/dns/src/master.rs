@@ -97,7 +97,10 @@ pub fn read(text: &str, origin: &Name) -> Result<Vec<Record>, MasterError> {
             match field.to_ascii_uppercase().as_str() {
                 "IN" => {}
                 class @ ("CH" | "HS" | "CS" | "ANY") => return Err(at(Fault::Class(class.to_owned()))),
-                text if ttl.is_none() && text.starts_with(|first: char| first.is_ascii_digit()) && record::ttl(text).is_some() => {
+                text if ttl.is_none()
+                    && text.starts_with(|first: char| first.is_ascii_digit())
+                    && record::ttl(text).is_some() =>
+                {
                     ttl = record::ttl(text);
                 }
                 _ => break record::kind(field).map_err(|fault| at(fault.into()))?,
@@ -162,11 +165,7 @@ fn lines(text: &str) -> Result<Vec<Line>, MasterError> {
     Ok(lines)
 }
 
-fn string(
-    characters: &mut impl Iterator<Item = char>,
-    line: usize,
-    mut field: String,
-) -> Result<String, MasterError> {
+fn string(characters: &mut impl Iterator<Item = char>, line: usize, mut field: String) -> Result<String, MasterError> {
     loop {
         match characters.next() {
             Some('"') => return Ok(field),

@@ -142,6 +142,8 @@ pub fn text(name: &Name) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn origin() -> Name {

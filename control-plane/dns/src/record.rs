@@ -35,7 +35,9 @@ pub enum DataError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A type that this server does not hold.
-    #[error("records of type {0} cannot be held: use A, AAAA, ALIAS, CAA, CNAME, DS, HTTPS, MX, NS, SOA, SRV, SVCB or TXT")]
+    #[error(
+        "records of type {0} cannot be held: use A, AAAA, ALIAS, CAA, CNAME, DS, HTTPS, MX, NS, SOA, SRV, SVCB or TXT"
+    )]
     Type(String),
     /// Too few or too many fields, or a field that is none.
     #[error("\"{text}\" is no {kind} record: write {form}")]

@@ -162,3 +162,15 @@ pub(crate) fn bare(out: &mut Vec<u8>, id: u16, flags: u16, code: Code) {
     out.extend((0x8000 | flags & 0x7900 | code as u16).to_be_bytes());
     out.extend([0; 8]);
 }
+
+/// An answer without records to a query that was read.
+pub(crate) fn refusal(out: &mut Vec<u8>, query: &Query<'_>, code: Code) {
+    Reply::new(out, query, &[], false).finish(query, code, false);
+}
+
+/// An answer that only asks to come over TCP.
+pub(crate) fn truncated(out: &mut Vec<u8>, query: &Query<'_>) {
+    let mut reply = Reply::new(out, query, &[], true);
+    reply.full = true;
+    reply.finish(query, Code::NoError, false);
+}

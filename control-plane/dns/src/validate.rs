@@ -101,7 +101,9 @@ pub enum Problem {
         data: String,
     },
     /// Data below or beside a delegation.
-    #[error("{owner} {kind} is hidden: {cut} is delegated to other name servers by its NS records. Put it there, or delete the delegation")]
+    #[error(
+        "{owner} {kind} is hidden: {cut} is delegated to other name servers by its NS records. Put it there, or delete the delegation"
+    )]
     Hidden {
         /// The record's name.
         owner: String,
@@ -111,7 +113,9 @@ pub enum Problem {
         cut: String,
     },
     /// A name server below its own delegation without addresses.
-    #[error("name server {target} lies within {cut}, which it serves, and has no address here: add an A or AAAA record for it")]
+    #[error(
+        "name server {target} lies within {cut}, which it serves, and has no address here: add an A or AAAA record for it"
+    )]
     NoGlue {
         /// The name server.
         target: String,

@@ -96,8 +96,8 @@ impl Zone {
             if let RData::ANAME(target) = &record.data {
                 node.alias = Some(name::wire(&target.0));
             }
-            let data = record::wire(&record.data)
-                .map_err(|_| vec![Problem::TooLarge { owner: name::text(&record.owner) }])?;
+            let data =
+                record::wire(&record.data).map_err(|_| vec![Problem::TooLarge { owner: name::text(&record.owner) }])?;
             insert(node, record.data.record_type().into(), record.ttl, data);
         }
         if let (Some(key), Some(node)) = (&key, nodes.get_mut(&apex)) {

@@ -1,0 +1,8 @@
+//! The server over its sockets, asked by other people's programs.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod answers;
+mod peers;
+mod signed;
+mod testkit;
+mod text;
