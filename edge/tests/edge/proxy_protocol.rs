@@ -52,7 +52,8 @@ async fn a_trusted_balancer_says_who_the_visitor_is() {
             assert!(answer.contains("x-forwarded-for: 203.0.113.7"), "{answer}");
         }
     }
-    for header in [LOCAL, b"PROXY UNKNOWN\r\n"] {
+    let local_with_more = [&V2[..12], b"\x20\x31\0\x05/sock"].concat();
+    for header in [LOCAL, &local_with_more, b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ::1 ::1 1 2\r\n"] {
         let answer = answer(&world, &[header, REQUEST]).await;
         assert!(answer.contains("x-forwarded-for: 127.0.0.1"), "{answer}");
     }
@@ -62,13 +63,32 @@ async fn a_trusted_balancer_says_who_the_visitor_is() {
 async fn a_trusted_balancer_that_says_nothing_or_nonsense_is_closed() {
     let world = world("127.0.0.0/8").await;
     let long = [b"PROXY UNKNOWN ", &[b'x'; 200][..], b"\r\n"].concat();
-    for bytes in [REQUEST, b"PROXY TCP4 nonsense\r\n", &V2[..14], b"", b"PROXY TCP4 203.0.113.7", &long] {
-        assert_eq!(
-            answer(&world, &[bytes, REQUEST]).await.split_once("HTTP/1.1 200"),
-            None,
-            "{}",
-            bytes.escape_ascii()
-        );
+    let v2 = |rest: &[u8]| [&V2[..12], rest].concat();
+    for bytes in [
+        REQUEST,
+        b"PROXY TCP4 nonsense\r\n",
+        &V2[..14],
+        b"",
+        b"PROXY TCP4 203.0.113.7",
+        &long,
+        b"PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\n",
+        b"PROXY TCP4 203.0.113.7 10.0.0.1 056324 443\r\n",
+        b"PROXY TCP4 203.0.113.7 10.0.0.1 70000 443\r\n",
+        b"PROXY TCP4 203.0.113.7 10.0.0.1 56324 443 x\r\n",
+        b"PROXY TCP4  203.0.113.7 10.0.0.1 56324 443\r\n",
+        b"PROXY TCP6 203.0.113.7 10.0.0.1 56324 443\r\n",
+        b"PROXY UDP4 203.0.113.7 10.0.0.1 56324 443\r\n",
+        b"proxy TCP4 203.0.113.7 10.0.0.1 56324 443\r\n",
+        // A version and a command that there are not, a Unix socket, too few bytes for addresses, a field that ends
+        // beyond the header, and more bytes than any balancer sends.
+        &v2(b"\x11\x11\0\x0c\xCB\0\x71\x07\x0A\0\0\x01\xDC\x04\x01\xBB"),
+        &v2(b"\x22\x11\0\x0c\xCB\0\x71\x07\x0A\0\0\x01\xDC\x04\x01\xBB"),
+        &v2(&[b"\x21\x31\0\xd8", &[b'/'; 216][..]].concat()),
+        &v2(b"\x21\x11\0\x04\xCB\0\x71\x07"),
+        &v2(b"\x21\x11\0\x11\xCB\0\x71\x07\x0A\0\0\x01\xDC\x04\x01\xBB\x04\0\x09ab"),
+        &v2(&[b"\x21\x11\xff\xff", &[0; 2000][..]].concat()),
+    ] {
+        assert_eq!(answer(&world, &[bytes, REQUEST]).await, "", "{}", bytes.escape_ascii());
     }
     let mut silent = TcpStream::connect(world.edge.addr()).await.unwrap();
     assert_eq!(soon(silent.read(&mut [0; 1])).await.unwrap_or(0), 0, "not waited for forever");

@@ -28,8 +28,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 mod script;
+mod witness;
 
 pub use script::{Head, Line, Script, Served};
+pub use witness::Witness;
 
 const TOKEN: &str = "feed-token";
 

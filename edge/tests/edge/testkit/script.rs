@@ -123,7 +123,12 @@ impl Line {
 
     /// Like [`Line::say`], but the other side may have left: then false.
     pub async fn try_say(&mut self, text: &str) -> bool {
-        soon(self.stream.write_all(text.as_bytes())).await.is_ok()
+        self.try_send(text.as_bytes()).await
+    }
+
+    /// Like [`Line::send`], but the other side may have left: then false.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        soon(self.stream.write_all(bytes)).await.is_ok()
     }
 
     /// Says that nothing more will be sent.

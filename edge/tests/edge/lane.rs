@@ -1,0 +1,140 @@
+//! Hot files, answered the quick way: nobody notices but by the time it takes.
+
+use std::sync::Arc;
+
+use common::manifest::Encoding;
+use common::policy::Policy;
+use common::route::{Route, Target};
+
+use crate::testkit::{Published, World, file, noise, route, soon};
+
+/// What is asked for by `request`, with these paths in place of `PATH`.
+async fn answer(world: &World, request: &str, path: &str) -> String {
+    soon(world.raw(&request.replace("PATH", path))).await
+}
+
+/// An answer without what differs from one moment, and one request, to the next.
+fn lasting(answer: &str) -> String {
+    let is_lasting = |line: &&str| !line.starts_with("Date: ") && !line.starts_with("x-request-id: ");
+    answer.split_inclusive("\r\n").filter(is_lasting).collect()
+}
+
+/// Only the ordinary way gives a request an id that the visitor is told.
+fn is_quick(answer: &str) -> bool {
+    answer.contains("HTTP/1.1 ") && !answer.contains("\r\nx-request-id: ")
+}
+
+async fn world() -> World {
+    let world = World::start().await;
+    let variants = vec![(Encoding::Br, b"brotli".to_vec()), (Encoding::Gzip, b"gzip".to_vec())];
+    let text = Published { path: "/a.css", bytes: noise_text(), variants };
+    let files = vec![file("/index.html", "home"), text, file("/b.bin", noise(9000)), file("/404.html", "nothing")];
+    world.site("blog", files, false).await;
+    world
+}
+
+fn noise_text() -> Vec<u8> {
+    noise(3000).into_iter().map(|byte| b'a' + byte % 26).collect()
+}
+
+#[tokio::test]
+async fn an_answer_is_the_same_whichever_way_it_takes() {
+    let world = world().await;
+    let tag = {
+        let head = world.get("blog", "/a.css").send().await.unwrap();
+        head.headers()["etag"].to_str().unwrap().to_owned()
+    };
+    for first in ["GET PATH HTTP/1.1", "HEAD PATH HTTP/1.1", "GET PATH HTTP/1.0", "HEAD PATH HTTP/1.0"] {
+        for fields in [
+            String::new(),
+            "Accept-Encoding: br\r\n".to_owned(),
+            "Accept-Encoding: gzip\r\n".to_owned(),
+            "Accept-Encoding: gzip;q=0, identity\r\n".to_owned(),
+            "Accept-Encoding: zstd, br;q=0.5, gzip;q=0.9\r\n".to_owned(),
+            format!("If-None-Match: {tag}\r\n"),
+            "If-None-Match: *\r\n".to_owned(),
+            "If-None-Match: \"another\"\r\n".to_owned(),
+        ] {
+            let request = format!("{first}\r\nHost: blog.localhost\r\n{fields}Connection: close\r\n\r\n");
+            for path in ["/", "/a.css", "/b.bin"] {
+                // The first time nothing is ready; a query is never looked for among what is.
+                answer(&world, &request, path).await;
+                let quick = answer(&world, &request, path).await;
+                let ordinary = answer(&world, &request, &format!("{path}?x")).await;
+                assert!(is_quick(&quick), "{request} {path}: {quick}");
+                assert!(!is_quick(&ordinary), "{request} {path}: {ordinary}");
+                assert_eq!(lasting(&quick), lasting(&ordinary), "{request} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_requests_at_once_get_the_same_answers_as_one_by_one() {
+    let world = world().await;
+    let request = |path: &str, last: &str| format!("GET {path} HTTP/1.1\r\nHost: blog.localhost\r\n{last}\r\n");
+    let (mut together, mut single) = (String::new(), String::new());
+    for path in ["/", "/a.css", "/b.bin", "/", "/missing"] {
+        together += &request(path, "");
+        let alone = request(path, "Connection: close\r\n");
+        world.raw(&alone).await;
+        single += &world.raw(&alone).await.replace("Connection: close\r\n", "");
+    }
+    together += &request("/", "Connection: close\r\n");
+    single += &world.raw(&request("/", "Connection: close\r\n")).await.replace("Connection: close\r\n", "");
+    let got = soon(world.raw(&together)).await;
+    let got = got.replace("Connection: close\r\n", "").replace("Connection: keep-alive\r\n", "");
+    assert_eq!(lasting(&got), lasting(&single));
+}
+
+#[tokio::test]
+async fn a_new_deployment_is_seen_by_the_next_request_on_the_same_connection() {
+    let world = World::start().await;
+    world.site("blog", vec![file("/index.html", "page 0")], false).await;
+    let mut line = crate::testkit::Line::visit(&world).await;
+    for number in 0..5 {
+        if number > 0 {
+            world.site("blog", vec![file("/index.html", format!("page {number}"))], false).await;
+        }
+        for _ in 0..3 {
+            line.say("GET / HTTP/1.1\r\nHost: blog.localhost\r\n\r\n").await;
+            assert_eq!(line.head().await.status(), 200);
+            assert_eq!(line.exactly(6).await, format!("page {number}").as_bytes());
+        }
+    }
+    let version = world.control_plane.change(Vec::new(), vec!["blog.localhost".to_owned()]);
+    world.control_plane.applied(version).await;
+    line.say("GET / HTTP/1.1\r\nHost: blog.localhost\r\n\r\n").await;
+    assert_eq!(line.head().await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_site_whose_requests_are_judged_is_never_answered_the_quick_way() {
+    let world = World::start().await;
+    let id = world.publish(vec![file("/index.html", "home")], false).await;
+    let target = Target::Static { earlier: Vec::new() };
+    let request = "GET PATH HTTP/1.1\r\nHost: blog.localhost\r\nConnection: close\r\n\r\n";
+    let hash = common::password::hash("s3cret").unwrap();
+    let protection =
+        format!(r#"{{"protection": [{{"path": "/", "on": "all", "users": [{{"user": "team", "hash": {hash:?}}}]}}]}}"#);
+    for (policy, status) in [
+        (protection.as_str(), 401),
+        (r#"{"rules": [{"name": "all", "if": {"paths": ["/*"]}, "then": {"deny": {"status": 410}}}]}"#, 410),
+        (r#"{"access": {"deny": ["127.0.0.0/8"]}}"#, 403),
+        (r#"{"https": {"redirect": true}}"#, 308),
+    ] {
+        let open = route("blog", &id, target.clone());
+        world.tell(vec![open.clone()]).await;
+        for _ in 0..3 {
+            assert!(answer(&world, request, "/").await.starts_with("HTTP/1.1 200 "), "before {policy}");
+        }
+        assert!(is_quick(&answer(&world, request, "/").await), "it is hot");
+        let policy_read: Policy = serde_json::from_str(policy).unwrap();
+        world.tell(vec![Route { policy: Arc::new(policy_read), ..open }]).await;
+        for _ in 0..3 {
+            let answer = answer(&world, request, "/").await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{policy}: {answer}");
+            assert!(!is_quick(&answer), "{policy}: {answer}");
+        }
+    }
+}
