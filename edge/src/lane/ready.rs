@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
+use pingora_http::ResponseHeader;
 use wire::{Head, Version};
 
 use super::date;
@@ -95,23 +96,7 @@ fn lines(head: &Parts) -> Box<[u8]> {
     text.push(b' ');
     text.extend_from_slice(head.status.canonical_reason().unwrap_or_default().as_bytes());
     text.extend_from_slice(b"\r\n");
-    for (name, value) in &head.headers {
-        push_name(&mut text, name);
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
-    }
+    // Names are spelled as the ordinary way spells them.
+    ResponseHeader::from(head.clone()).header_to_h1_wire(&mut text);
     text.into()
-}
-
-/// A name as Pingora writes it too: a capital letter at each word's beginning.
-fn push_name(to: &mut Vec<u8>, name: &HeaderName) {
-    if *name == header::ETAG {
-        return to.extend_from_slice(b"ETag");
-    }
-    let mut is_start = true;
-    for byte in name.as_str().bytes() {
-        to.push(if is_start { byte.to_ascii_uppercase() } else { byte });
-        is_start = byte == b'-';
-    }
 }

@@ -121,7 +121,8 @@ async fn a_site_whose_requests_are_judged_is_never_answered_the_quick_way() {
         (protection.as_str(), 401),
         (r#"{"rules": [{"name": "all", "if": {"paths": ["/*"]}, "then": {"deny": {"status": 410}}}]}"#, 410),
         (r#"{"access": {"deny": ["127.0.0.0/8"]}}"#, 403),
-        (r#"{"https": {"redirect": true}}"#, 308),
+        // There is no certificate, so nobody is redirected; but that is looked at.
+        (r#"{"https": {"redirect": true}}"#, 200),
     ] {
         let open = route("blog", &id, target.clone());
         world.tell(vec![open.clone()]).await;
