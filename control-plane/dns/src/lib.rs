@@ -14,6 +14,9 @@ pub mod master;
 pub mod validate;
 pub mod zone;
 
+pub mod edit;
+pub mod template;
+
 pub mod key;
 
 mod query;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod answers;
+mod edits;
 mod peers;
 mod signed;
 mod testkit;
