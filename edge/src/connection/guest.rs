@@ -34,6 +34,8 @@ pub(super) struct Visited {
     pub(super) is_reusable: bool,
     /// Whether the visitor may still be sending what nobody reads.
     pub(super) is_unread: bool,
+    /// Whether an answer whose end is the connection's is not whole, which only a reset tells.
+    is_cut: bool,
 }
 
 /// How an answer's body is framed.
@@ -59,6 +61,8 @@ struct Guest<'a> {
     piece: Bytes,
     tail: BytesMut,
     is_whole: bool,
+    /// Whether the answer's end is the connection's.
+    to_close: bool,
     passed: Passed,
 }
 
@@ -78,6 +82,7 @@ impl Connection {
             piece: Bytes::new(),
             tail: BytesMut::new(),
             is_whole: false,
+            to_close: false,
             passed: Passed::default(),
         };
         match request(head, &bytes) {
@@ -92,8 +97,17 @@ impl Connection {
         }
         let is_read_out = guest.body.is_done();
         let is_reusable = guest.is_whole && guest.keeps && is_read_out;
+        let is_cut = guest.to_close && !guest.is_whole;
         let status = guest.passed.status;
-        Visited { status, is_reusable, is_unread: !is_read_out || !self.input.is_empty() }
+        Visited { status, is_reusable, is_unread: !is_read_out || !self.input.is_empty(), is_cut }
+    }
+
+    /// Closes the connection after a request that was its last.
+    pub(super) async fn leave(&mut self, visited: &Visited) -> io::Result<()> {
+        if visited.is_cut {
+            return self.transport.socket().set_zero_linger();
+        }
+        self.close(visited.is_unread).await
     }
 }
 
@@ -186,6 +200,7 @@ impl Visit for Guest<'_> {
             (_, _, false) => {
                 // The body ends with the connection (RFC 9112 section 6.3).
                 self.keeps = false;
+                self.to_close = true;
                 Sending::Plain
             }
         };

@@ -114,7 +114,7 @@ pub(crate) async fn serve(visits: &Arc<Visits>, transport: Transport, peer: Peer
                     if visited.is_reusable {
                         continue;
                     }
-                    if let Err(error) = connection.close(visited.is_unread).await {
+                    if let Err(error) = connection.leave(&visited).await {
                         tracing::debug!(%error, "a visitor left before the connection was closed");
                     }
                     return;
@@ -280,7 +280,7 @@ impl Connection {
 
     /// Closes the connection. When the visitor may still be sending, what it sends is read for a while: otherwise
     /// the system would reset the connection, and the visitor might never read the answer.
-    async fn close(&mut self, unread: bool) -> io::Result<()> {
+    pub(super) async fn close(&mut self, unread: bool) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_shutdown(cx)).await?;
         if !unread {
             return Ok(());

@@ -290,3 +290,22 @@ async fn a_visitor_who_sends_requests_without_waiting_gets_the_answers_in_order(
         assert_eq!(until(&mut visitor, &n.to_string()).await, n.to_string());
     }
 }
+
+#[tokio::test]
+async fn an_answer_without_a_length_that_breaks_off_is_told_by_a_reset() {
+    let world = World::start().await;
+    let app = App::start(&world).await;
+    for ends in [true, false] {
+        let mut visitor = visitor(&world, "GET /a HTTP/1.0\r\nHost: app.localhost\r\n\r\n").await;
+        let mut asked = app.accept().await;
+        until(&mut asked, "\r\n\r\n").await;
+        write(&mut asked, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nok\r\n")
+            .await;
+        until(&mut visitor, "ok").await;
+        if ends {
+            write(&mut asked, "0\r\n\r\n").await;
+        }
+        drop(asked);
+        assert_eq!(soon(visitor.read_to_end(&mut Vec::new())).await.is_ok(), ends);
+    }
+}
