@@ -5,7 +5,7 @@
 //! threads of their own, a few at once, and what was right is remembered, so that it costs only the first request.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -21,12 +21,12 @@ use percent_encoding::percent_decode;
 use pingora_http::RequestHeader;
 use tokio::sync::Semaphore;
 
-use super::Proxy;
+use super::visitor::Scheme;
+use super::{Ctx, Proxy};
 use crate::cache::Cache;
 use crate::page::Page;
 use crate::routes::Entry;
 use crate::site::{self, Facts};
-use crate::transport::Peer;
 
 /// Passwords that are checked at once, each with up to 64 MiB and a whole core: the rest of the machine serves.
 const CHECKS: usize = 2;
@@ -163,14 +163,16 @@ impl Drop for Waits<'_> {
 pub(super) async fn protect(
     proxy: &Proxy,
     request: &mut RequestHeader,
-    peer: &Peer,
+    ctx: &Ctx,
     entry: &Entry,
 ) -> Result<bool, Page> {
-    let visitor = site::Visitor { secure: peer.tls.is_some(), ..site::Visitor::default() };
+    let visitor = site::Visitor { secure: ctx.scheme == Scheme::Https, ..site::Visitor::default() };
     let facts = site::facts(request, visitor);
     let Some(users) = users(entry, &facts, &proxy.cache).await? else { return Ok(false) };
     let authorization = request.headers.get(header::AUTHORIZATION).map(|v| v.as_bytes().to_vec());
-    match proxy.protection.admit(&users, authorization.as_deref(), peer.address.ip()).await {
+    // Without an address, which no visitor over the network is, all are counted together.
+    let visitor = ctx.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    match proxy.protection.admit(&users, authorization.as_deref(), visitor).await {
         Verdict::Pass => {
             request.remove_header(&header::AUTHORIZATION);
             Ok(true)

@@ -72,7 +72,7 @@ pub(super) async fn decide(
     if let Some(reply) = refused {
         return Decision::Reply(reply);
     }
-    let is_protected = match protection::protect(proxy, request, peer, &entry).await {
+    let is_protected = match protection::protect(proxy, request, ctx, &entry).await {
         Ok(is_protected) => is_protected,
         Err(page) => return Decision::Reply(page.reply(request, Some(&entry))),
     };

@@ -5,7 +5,7 @@ use common::route::{Route, Target};
 use tokio::net::TcpStream;
 
 use crate::apps::App;
-use crate::testkit::{World, field, file, noise, route, soon};
+use crate::testkit::{Script, World, field, file, noise, route, soon};
 
 /// Makes an app live as `app.localhost`, and a site as `blog.localhost`, both with this policy.
 async fn world(policy: &str) -> (World, App) {
@@ -196,5 +196,116 @@ async fn an_overloaded_edge_refuses_strangers_and_still_answers_the_operator() {
     let admin = format!("http://{}", world.edge.admin_addr().unwrap());
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(world.client.get(format!("{admin}{path}")).send().await.unwrap().status(), 200, "{path}");
+    }
+}
+
+/// An edge behind a proxy on this machine that speaks for all visitors.
+async fn behind_a_proxy(policy: &str) -> (World, App) {
+    let world = World::start_with(|config| config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let app = App::start("app").await;
+    tell(&world, &app, policy).await;
+    (world, app)
+}
+
+async fn status_of(world: &World, visitor: &str, host: &str, path: &str) -> u16 {
+    let request = world.get(host, path).header("x-forwarded-for", visitor);
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn lists_are_of_visitors_and_not_of_the_proxies_that_speak_for_them() {
+    let (world, app) = behind_a_proxy(r#"{"access": {"deny": ["203.0.113.0/24", "2001:db8::/32"]}}"#).await;
+    for host in ["app", "blog"] {
+        for (visitor, expected) in [
+            ("203.0.113.7", 403),
+            ("198.51.100.1", 200),
+            ("2001:db8::1", 403),
+            ("2001:db9::1", 200),
+            // Whatever a visitor wrote in front of its own address.
+            ("198.51.100.1, 203.0.113.7", 403),
+            ("203.0.113.7, 198.51.100.1", 200),
+        ] {
+            assert_eq!(status_of(&world, visitor, host, "/").await, expected, "{host} {visitor}");
+        }
+    }
+    tell(&world, &app, r#"{"access": {"allow": ["203.0.113.0/24"]}}"#).await;
+    assert_eq!(status_of(&world, "203.0.113.7", "app", "/").await, 200);
+    assert_eq!(status_of(&world, "198.51.100.1", "app", "/").await, 403);
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_get_past_a_list_by_naming_another_address() {
+    let (world, _app) = world(r#"{"access": {"deny": ["127.0.0.0/8"]}}"#).await;
+    for host in ["app", "blog"] {
+        let request =
+            world.get(host, "/").header("x-forwarded-for", "198.51.100.1").header("x-real-ip", "198.51.100.1");
+        assert_eq!(request.send().await.unwrap().status(), 403, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn each_visitor_has_a_rate_of_its_own_and_an_ipv6_visitor_one_for_its_network() {
+    let (world, _app) =
+        behind_a_proxy(r#"{"rules": [{"name": "few", "then": {"rate_limit": {"requests": 2, "per_s": 3600}}}]}"#).await;
+    for (visitor, expected) in [
+        ("203.0.113.1", 200),
+        ("203.0.113.1", 200),
+        ("203.0.113.1", 429),
+        ("203.0.113.2", 200),
+        ("2001:db8::1", 200),
+        ("2001:db8::2", 200),
+        ("2001:db8::3", 429),
+        ("2001:db8:0:1::3", 200),
+    ] {
+        assert_eq!(status_of(&world, visitor, "app", "/").await, expected, "{visitor}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_may_count_by_a_field_or_all_together() {
+    let by = |by: &str| {
+        format!(
+            r#"{{"rules": [{{"name": "few", "then": {{"rate_limit": {{"requests": 1, "per_s": 3600, "by": {by}}}}}}}]}}"#
+        )
+    };
+    let (world, app) = behind_a_proxy(&by(r#"{"header": "x-key"}"#)).await;
+    let keyed = async |key: &str| {
+        let request = world.get("app", "/").header("x-key", key);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!([keyed("a").await, keyed("a").await, keyed("b").await], [200, 429, 200]);
+    tell(&world, &app, &by(r#""project""#)).await;
+    assert_eq!(status_of(&world, "203.0.113.1", "app", "/").await, 200);
+    assert_eq!(status_of(&world, "203.0.113.2", "app", "/").await, 429);
+}
+
+#[tokio::test]
+async fn a_visitor_who_has_much_open_does_not_keep_others_away() {
+    let (world, app) = behind_a_proxy(r#"{"limits": {"client": {"concurrent": 1}}}"#).await;
+    let slow = tokio::spawn(world.get("app", "/slow").header("x-forwarded-for", "203.0.113.1").send());
+    app.arrived().await;
+    assert_eq!(status_of(&world, "203.0.113.1", "app", "/").await, 429);
+    assert_eq!(status_of(&world, "203.0.113.2", "app", "/").await, 200);
+    app.go_on();
+    assert_eq!(soon(slow).await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_paced_answer_ends_after_one_that_is_not_and_began_later() {
+    let world = World::start().await;
+    let body = String::from_utf8(vec![b'x'; 400_000]).unwrap();
+    let app = Script::start().await.serve(move |_, _| {
+        Some(format!("HTTP/1.1 200 OK\r\nContent-Type: application/x\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    });
+    world.app_with(&[app.addr], r#"{"limits": {"project": {"bytes_per_s": 20000}}}"#).await;
+    world.app("free", &[app.addr]).await;
+    let mut paced = soon(world.get("app", "/").send()).await.unwrap();
+    assert_eq!(paced.status(), 200);
+    let whole = async { while soon(paced.chunk()).await.unwrap().is_some() {} };
+    let free = async { soon(world.get("free", "/").send()).await.unwrap().bytes().await.unwrap() };
+    tokio::select! {
+        biased;
+        () = whole => panic!("twenty times what a second allows came at once"),
+        free = free => assert_eq!(free.len(), 400_000),
     }
 }

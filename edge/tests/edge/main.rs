@@ -4,6 +4,7 @@
 mod apps;
 mod balance;
 mod bodies;
+mod compression;
 mod doubt;
 mod exchange;
 mod fields;
@@ -13,6 +14,7 @@ mod guard;
 mod h2;
 mod handover;
 mod headers;
+mod https;
 mod lane;
 mod life;
 mod observe;

@@ -126,3 +126,42 @@ async fn who_tries_many_passwords_is_told_to_wait() {
     assert_eq!((answer.status().as_u16(), field(&answer, "retry-after")), (429, "60"));
     assert_eq!(status(&world, "site", "/", Some(("team", "s3cret"))).await, 200, "who logged in before is let in");
 }
+
+/// A site behind one trusted proxy that speaks for all visitors, and what each gets for a password.
+async fn behind_a_proxy() -> World {
+    let world = World::start_with(|config| config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let id = world.publish(vec![file("/index.html", "x")], false).await;
+    let target = Target::Static { earlier: Vec::new() };
+    world.tell(vec![Route { policy: policy("/", ProtectedHosts::All), ..route("site", &id, target) }]).await;
+    world
+}
+
+async fn status_of(world: &World, visitor: &str, password: &str) -> u16 {
+    let request = world.get("site", "/").header("x-forwarded-for", visitor).basic_auth("team", Some(password));
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_visitors_do_not_pay_for_each_other() {
+    let world = behind_a_proxy().await;
+    for guess in 0..10 {
+        // What a visitor adds in front does not make it another one.
+        assert_eq!(status_of(&world, &format!("198.51.100.{guess}, 203.0.113.1"), "wrong").await, 401);
+    }
+    assert_eq!(status_of(&world, "203.0.113.1", "wrong").await, 429);
+    assert_eq!(status_of(&world, "203.0.113.1", "s3cret").await, 429, "even the right one is not told apart");
+    assert_eq!(status_of(&world, "203.0.113.2", "wrong").await, 401);
+    assert_eq!(status_of(&world, "203.0.113.2", "s3cret").await, 200);
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_get_more_attempts_by_naming_other_addresses() {
+    let world = World::start().await;
+    let id = world.publish(vec![file("/index.html", "x")], false).await;
+    let target = Target::Static { earlier: Vec::new() };
+    world.tell(vec![Route { policy: policy("/", ProtectedHosts::All), ..route("site", &id, target) }]).await;
+    for guess in 0..10 {
+        assert_eq!(status_of(&world, &format!("203.0.113.{guess}"), "wrong").await, 401);
+    }
+    assert_eq!(status_of(&world, "203.0.113.99", "wrong").await, 429);
+}

@@ -183,8 +183,13 @@ impl Line {
 
     /// Reads all that still comes, until the other side ends or breaks off.
     pub async fn rest(&mut self) -> String {
+        text(self.rest_bytes().await)
+    }
+
+    /// Like [`Line::rest`], for what is no text.
+    pub async fn rest_bytes(&mut self) -> Vec<u8> {
         while self.more().await {}
-        text(std::mem::take(&mut self.read))
+        std::mem::take(&mut self.read)
     }
 
     /// Waits for further bytes; false when the other side has ended. Bytes that wait already are enough.
