@@ -139,3 +139,21 @@ async fn a_site_whose_requests_are_judged_is_never_answered_the_quick_way() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_is_let_pass_by_a_rule_makes_nothing_ready_for_who_is_not() {
+    let world = World::start().await;
+    let id = world.publish(vec![file("/index.html", "home")], false).await;
+    let json = r#"{"rules": [{"name": "bots", "if": {"headers": [{"name": "x-bot", "value": "yes"}]},
+        "then": {"deny": {"status": 410}}}]}"#;
+    let policy: Policy = serde_json::from_str(json).unwrap();
+    let target = Target::Static { earlier: Vec::new() };
+    world.tell(vec![Route { policy: Arc::new(policy), ..route("blog", &id, target) }]).await;
+    let request = "GET PATH HTTP/1.1\r\nHost: blog.localhost\r\nConnection: close\r\n";
+    for _ in 0..3 {
+        let passed = answer(&world, &format!("{request}\r\n"), "/").await;
+        assert!(passed.starts_with("HTTP/1.1 200 ") && !is_quick(&passed), "{passed}");
+        let denied = answer(&world, &format!("{request}X-Bot: yes\r\n\r\n"), "/").await;
+        assert!(denied.starts_with("HTTP/1.1 410 "), "{denied}");
+    }
+}
