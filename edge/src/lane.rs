@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use wire::{Framing, Head};
 
 use crate::cache::Cache;
-use crate::host;
 use crate::routes::{Entry, Routes};
 use crate::site::{self, Accepted, Answer, Body, Facts, names_tag};
 use crate::transport::Peer;
+use crate::{answer, host};
 
 pub(crate) mod date;
 mod http2;
@@ -187,7 +187,7 @@ impl Lane {
             country: None,
             protected: false,
         };
-        let Ok(answer) = site::answer(&entry, &facts, &self.cache).await else { return };
+        let Some(answer) = self.answer(&entry, &facts).await else { return };
         let body = match answer {
             Answer { constant: true, body: Body::Empty, .. } => Some(Bytes::new()),
             Answer { constant: true, body: Body::Whole(ref bytes), .. } => Some(bytes.clone()),
@@ -201,6 +201,15 @@ impl Lane {
             }
         };
         self.kept.insert(key.as_bytes().into(), kept);
+    }
+
+    /// What the ordinary way answers.
+    async fn answer(&self, entry: &Entry, facts: &Facts<'_>) -> Option<Answer> {
+        let mut answer = site::answer(entry, facts, &self.cache).await.ok()?;
+        if !facts.secure {
+            answer::plain(&mut answer.head.headers);
+        }
+        Some(answer)
     }
 
     /// Tells of what was sent as a request and is none.
@@ -227,7 +236,7 @@ impl Lane {
             country: None,
             protected: false,
         };
-        let answer = site::answer(entry, &facts, &self.cache).await.ok()?;
+        let answer = self.answer(entry, &facts).await?;
         (answer.head.status == StatusCode::NOT_MODIFIED).then_some(answer.head)
     }
 }
@@ -254,7 +263,7 @@ fn serves(entry: &Entry, host: &str, peer: &Peer) -> bool {
     let fits = match &peer.tls {
         None => !entry.route.policy.https.redirect,
         // Whether the certificate is for another name too is decided elsewhere.
-        Some(tls) => tls.server_name.as_deref() == Some(host) && entry.route.policy.https.hsts.is_none(),
+        Some(tls) => tls.server_name.as_deref() == Some(host),
     };
     fits && entry.is_plain() && matches!(entry.route.target, Target::Static { .. })
 }

@@ -296,8 +296,10 @@ async fn accept(shared: &Arc<Shared>, listening: TcpListener, door: &Door) {
 
 /// One visitor's connection, from its first byte to its last.
 async fn visit(visits: &Arc<Visits>, door: &Door, socket: TcpStream, address: SocketAddr) {
+    // Boxed, like what follows it: the task of a connection lives as long as the connection, and has room for the
+    // largest of its steps.
     let entered = tokio::select! {
-        entered = door.enter(socket, address) => entered,
+        entered = Box::pin(door.enter(socket, address)) => entered,
         () = visits.newcomers.wait() => return,
     };
     match entered {

@@ -75,7 +75,8 @@ impl Visits {
     }
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. Between requests a connection is little else than this future, so every step but
+/// the waiting is boxed, and takes memory only while it is done.
 pub(crate) async fn serve(visits: &Arc<Visits>, transport: Transport, peer: Peer) {
     let is_h2 = peer.tls.as_ref().is_some_and(|tls| tls.is_h2);
     let mut connection = Box::new(Connection::new(transport, Arc::new(peer), visits));
@@ -94,12 +95,12 @@ pub(crate) async fn serve(visits: &Arc<Visits>, transport: Transport, peer: Peer
         let result = match next {
             Next::Http2 => return serve_h2(visits, connection).await,
             Next::End => return,
-            Next::Close => connection.close(false).await,
+            Next::Close => Box::pin(connection.close(false)).await,
             // Rather an invalid preface than a request (RFC 9113 section 3.4).
-            Next::Refused(_) if was_first && !names_http(&connection.input) => connection.close(true).await,
+            Next::Refused(_) if was_first && !names_http(&connection.input) => Box::pin(connection.close(true)).await,
             Next::Refused(refusal) => {
                 visits.lane.report_refused(refusal.status, &connection.peer);
-                connection.refuse(&refusal).await
+                Box::pin(connection.refuse(&refusal)).await
             }
             Next::Request(head, missing) => {
                 if !connection.is_lent(visits, &head) {
@@ -109,32 +110,32 @@ pub(crate) async fn serve(visits: &Arc<Visits>, transport: Transport, peer: Peer
                     if visited.status == Some(OK)
                         && let Some(missing) = missing
                     {
-                        visits.lane.fill(*missing).await;
+                        Box::pin(visits.lane.fill(*missing)).await;
                     }
                     if visited.is_reusable {
                         continue;
                     }
-                    if let Err(error) = connection.leave(&visited).await {
+                    if let Err(error) = Box::pin(connection.leave(&visited)).await {
                         tracing::debug!(%error, "a visitor left before the connection was closed");
                     }
                     return;
                 }
                 connection.lend_request(head.len, head.framing, &visits.limits);
                 let lent = Box::new(Lent::new(connection, home.clone()));
-                let is_reusable = process(visits, lent, &head).await;
+                let is_reusable = Box::pin(process(visits, lent, &head)).await;
                 // Pingora has let go of it, or it is gone.
                 let Some(back) = home.take() else { return };
                 connection = back;
                 if connection.status == OK
                     && let Some(missing) = missing
                 {
-                    visits.lane.fill(*missing).await;
+                    Box::pin(visits.lane.fill(*missing)).await;
                 }
                 if is_reusable && connection.is_read_out() {
                     continue;
                 }
                 let unread = !connection.is_read_out() || !connection.input.is_empty();
-                connection.close(unread).await
+                Box::pin(connection.close(unread)).await
             }
         };
         if let Err(error) = result {

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use common::manifest::Encoding;
-use common::policy::Policy;
+use common::policy::{Hsts, HttpsPolicy, Policy};
 use common::route::{Route, Target};
+use rustls::version::TLS13;
+use tokio_rustls::rustls;
 
-use crate::testkit::{Published, World, file, noise, route, soon};
+use crate::testkit::{Published, World, field, file, noise, route, soon};
+use crate::tls::{Authority, ask, certify, visit};
 
 /// What is asked for by `request`, with these paths in place of `PATH`.
 async fn answer(world: &World, request: &str, path: &str) -> String {
@@ -155,5 +158,28 @@ async fn who_is_let_pass_by_a_rule_makes_nothing_ready_for_who_is_not() {
         assert!(passed.starts_with("HTTP/1.1 200 ") && !is_quick(&passed), "{passed}");
         let denied = answer(&world, &format!("{request}X-Bot: yes\r\n\r\n"), "/").await;
         assert!(denied.starts_with("HTTP/1.1 410 "), "{denied}");
+    }
+}
+
+#[tokio::test]
+async fn hsts_is_said_over_tls_alone_also_for_hot_files() {
+    let (world, authority) = (World::start().await, Authority::new());
+    let hsts = Hsts { max_age_s: 600, include_subdomains: false, preload: false };
+    let policy = Policy { https: HttpsPolicy { redirect: false, hsts: Some(hsts) }, ..Policy::default() };
+    let id = world.publish(vec![file("/index.html", "home")], false).await;
+    let target = Target::Static { earlier: Vec::new() };
+    world.tell(vec![Route { policy: policy.into(), ..route("blog", &id, target) }]).await;
+    certify(&world.control_plane, authority.issue("blog", &["blog.localhost"]), &["blog.localhost"]).await;
+    let config = authority.client(&[&TLS13], &["http/1.1"]);
+    for _ in 0..4 {
+        let mut visitor = visit(world.edge.https_addr().unwrap(), &config, "blog.localhost").await.unwrap();
+        let answer = ask(&mut visitor, "blog.localhost", "/").await;
+        assert!(answer.ends_with("home"), "{answer}");
+        assert!(answer.to_ascii_lowercase().contains("\r\nstrict-transport-security: max-age=600\r\n"), "{answer}");
+        let answer = world.get("blog", "/").send().await.unwrap();
+        assert_eq!(field(&answer, "strict-transport-security"), "");
+        let tag = field(&answer, "etag").to_owned();
+        let answer = world.get("blog", "/").header("if-none-match", tag).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), field(&answer, "strict-transport-security")), (304, ""));
     }
 }
