@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::secret::Secret;
-use edge::{AccessLog, LogTo, Otlp, RequestLimits};
+use edge::{AccessLog, H2Limits, LogTo, Otlp, RequestLimits};
 use ipnet::IpNet;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub struct Edge {
     pub client_connections: u32,
     pub unbounded_clients: Vec<IpNet>,
     pub streams: u32,
+    pub control_frames: u32,
+    pub reset_streams: usize,
     pub min_rate: u32,
     pub https_redirect: bool,
     pub https_port: u16,
@@ -124,7 +126,9 @@ impl Default for Edge {
             max_connections: config.max_connections,
             client_connections: config.client_connections.unwrap_or(0),
             unbounded_clients: config.unbounded_clients,
-            streams: config.streams,
+            streams: config.h2.streams,
+            control_frames: config.h2.control_frames_per_s,
+            reset_streams: config.h2.reset_streams,
             min_rate: config.min_rate,
             https_redirect: false,
             https_port: 0,
@@ -221,7 +225,11 @@ impl Settings {
             https_port: Some(set.https_port).filter(|port| *port != 0).or(https_port),
             client_connections: Some(set.client_connections).filter(|most| *most != 0),
             unbounded_clients: set.unbounded_clients.clone(),
-            streams: set.streams,
+            h2: H2Limits {
+                streams: set.streams,
+                control_frames_per_s: set.control_frames,
+                reset_streams: set.reset_streams,
+            },
             geoip: path(&set.geoip),
             access_log,
             otlp,

@@ -6,7 +6,7 @@ use super::Settings;
 use super::layers::{leaves, table, variable};
 
 /// Every setting with its meaning.
-const MEANINGS: [(&str, &str); 84] = [
+const MEANINGS: [(&str, &str); 86] = [
     ("data_dir", "Folder of all state"),
     ("base_domain", "Project `shop` is at shop.<base domain>"),
     ("listen.http", "Where visitors reach sites; port 0 takes a free one"),
@@ -52,6 +52,8 @@ const MEANINGS: [(&str, &str); 84] = [
     ("edge.client_connections", "Connections of one visitor's address at one time; 0 is any number"),
     ("edge.unbounded_clients", "Addresses (CIDR) that may have any number"),
     ("edge.streams", "Requests at one time on one HTTP/2 connection"),
+    ("edge.control_frames", "Frames a second that cost a visitor over HTTP/2 nothing, on average"),
+    ("edge.reset_streams", "Requests of one HTTP/2 connection that were taken back and are not over yet"),
     ("edge.min_rate", "Bytes a second below which a visitor who is waited for is cut off in the end; 0 is any"),
     ("edge.https_redirect", "Lead plain HTTP to HTTPS, for projects whose policy does not say"),
     ("edge.https_port", "Port at which visitors reach HTTPS; 0 is the one that is listened on"),
