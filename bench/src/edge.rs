@@ -177,7 +177,7 @@ async fn obey(order: Order, feed: &Feed, store: &ObjectStore) -> anyhow::Result<
 /// A route to a static deployment.
 pub fn site(host: &str, deployment: &DeploymentId) -> Route {
     Route {
-        host: host.to_owned(),
+        host: host.into(),
         project: "bench".into(),
         deployment: deployment.clone(),
         production: true,

@@ -40,7 +40,7 @@ pub struct Feed {
 #[derive(Default)]
 struct Told {
     version: u64,
-    routes: BTreeMap<String, Route>,
+    routes: BTreeMap<Arc<str>, Route>,
     names: BTreeMap<String, CertificateRef>,
     certificates: BTreeMap<String, Certificate>,
 }
@@ -57,7 +57,7 @@ impl Told {
 
     fn take(&mut self, change: &Change) {
         for host in &change.remove {
-            self.routes.remove(host);
+            self.routes.remove(host.as_str());
         }
         for route in &change.upsert {
             self.routes.insert(route.host.clone(), route.clone());
@@ -165,10 +165,10 @@ async fn follow(State(feed): State<Feed>, headers: HeaderMap, upgrade: WebSocket
 async fn tell(feed: &Feed, mut socket: WebSocket) -> anyhow::Result<()> {
     let whole = || {
         let told = feed.told();
-        (feed.messages.subscribe(), FeedMessage::Snapshot(told.snapshot()))
+        (feed.messages.subscribe(), told.snapshot())
     };
     let (mut messages, snapshot) = whole();
-    send(&mut socket, &snapshot).await?;
+    send_all(&mut socket, snapshot).await?;
     loop {
         tokio::select! {
             () = feed.stop.cancelled() => return Ok(()),
@@ -177,7 +177,7 @@ async fn tell(feed: &Feed, mut socket: WebSocket) -> anyhow::Result<()> {
                 Err(_) => {
                     let (newer, snapshot) = whole();
                     messages = newer;
-                    send(&mut socket, &snapshot).await?;
+                    send_all(&mut socket, snapshot).await?;
                 }
             },
             said = socket.recv() => match said {
@@ -191,6 +191,13 @@ async fn tell(feed: &Feed, mut socket: WebSocket) -> anyhow::Result<()> {
             },
         }
     }
+}
+
+async fn send_all(socket: &mut WebSocket, snapshot: Snapshot) -> anyhow::Result<()> {
+    for message in snapshot.into_messages() {
+        send(socket, &message).await?;
+    }
+    Ok(())
 }
 
 async fn send(socket: &mut WebSocket, message: &FeedMessage) -> anyhow::Result<()> {

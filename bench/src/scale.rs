@@ -168,7 +168,7 @@ async fn storm(rig: &Rig, args: &Args, work: &Path) -> anyhow::Result<(String, b
             } else {
                 // A stride that is prime to the number of hosts reaches all of them.
                 let number = usize::try_from(change * 7919)? % HOSTS;
-                rig.world.feed.upsert(vec![Route { host: host(number), ..route.clone() }])
+                rig.world.feed.upsert(vec![Route { host: host(number).into(), ..route.clone() }])
             };
         }
         let told = begun.elapsed();

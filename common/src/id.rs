@@ -25,35 +25,58 @@ const SHORT_CHARS: usize = 10;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $kind:literal, $pattern:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(try_from = "String", into = "String")]
         #[schema(value_type = String, pattern = $pattern)]
-        pub struct $name(String);
+        pub struct $name([u8; concat!($prefix, "_").len() + ULID_CHARS]);
 
         impl $name {
+            /// Characters of an id; all are ASCII.
+            pub const LEN: usize = concat!($prefix, "_").len() + ULID_CHARS;
+
             /// A new id, later than every id made before it on this machine's clock.
             #[must_use]
             #[allow(clippy::new_without_default)]
             pub fn new() -> Self {
-                Self(format!("{}_{}", $prefix, ulid::Ulid::generate().to_string().to_lowercase()))
+                let mut ulid = [0; ULID_CHARS];
+                ulid::Ulid::generate().array_to_str(&mut ulid);
+                ulid.make_ascii_lowercase();
+                let mut bytes = [0; Self::LEN];
+                let (prefix, rest) = bytes.split_at_mut(Self::LEN - ULID_CHARS);
+                prefix.copy_from_slice(concat!($prefix, "_").as_bytes());
+                rest.copy_from_slice(&ulid);
+                Self(bytes)
             }
 
             /// The id as text, prefix included.
             #[must_use]
             pub fn as_str(&self) -> &str {
+                // It is ASCII, whichever way it was made.
+                str::from_utf8(&self.0).unwrap_or_default()
+            }
+
+            /// The id as text in bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
                 &self.0
             }
 
             /// The last ten characters: short enough for a host name, random enough not to be guessed.
             #[must_use]
             pub fn short(&self) -> &str {
-                &self.0[self.0.len() - SHORT_CHARS..]
+                &self.as_str()[Self::LEN - SHORT_CHARS..]
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.as_str()).finish()
             }
         }
 
@@ -65,10 +88,9 @@ macro_rules! id {
                 let well_formed = rest.is_some_and(|r| {
                     r.len() == ULID_CHARS && r.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
                 });
-                if well_formed {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(InvalidId { given: text.chars().take(64).collect(), kind: $kind, prefix: $prefix })
+                match text.as_bytes().try_into() {
+                    Ok(bytes) if well_formed => Ok(Self(bytes)),
+                    _ => Err(InvalidId { given: text.chars().take(64).collect(), kind: $kind, prefix: $prefix }),
                 }
             }
         }
@@ -83,7 +105,7 @@ macro_rules! id {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.as_str().to_owned()
             }
         }
     };

@@ -1,6 +1,6 @@
 //! The route feed: what the control plane tells every edge.
 //!
-//! On one WebSocket the control plane sends [`FeedMessage`]s (a whole snapshot first, then deltas in
+//! On one WebSocket the control plane sends [`FeedMessage`]s (a whole snapshot first, large ones in parts, then deltas in
 //! order of version without gaps) and the edge answers with [`EdgeMessage`]s.
 
 use std::net::SocketAddr;
@@ -13,6 +13,10 @@ use crate::id::DeploymentId;
 use crate::policy::Policy;
 use crate::time::Timestamp;
 use crate::usage::Usage;
+
+/// Routes in one part of a snapshot, and as many certificates: some hundred kilobytes as JSON, so that neither side
+/// ever holds the whole of a large snapshot as text.
+pub const PART: usize = 250;
 
 /// Everything an edge needs to know, at one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,44 @@ pub struct Snapshot {
     /// Keys of session tickets.
     #[serde(default)]
     pub ticket_keys: Vec<TicketKey>,
+}
+
+impl Snapshot {
+    /// The messages that tell it: itself when it is small, else parts, and the rest in the end.
+    pub fn into_messages(mut self) -> impl Iterator<Item = FeedMessage> + Send {
+        let is_small = self.routes.len() <= PART && self.certificates.len() <= PART;
+        let (routes, certificates) = match is_small {
+            true => Default::default(),
+            false => (std::mem::take(&mut self.routes), std::mem::take(&mut self.certificates)),
+        };
+        parts(routes.into_iter(), certificates.into_iter()).chain(std::iter::once(FeedMessage::Snapshot(self)))
+    }
+}
+
+/// Routes and certificates of a snapshot in parts.
+pub fn parts(
+    mut routes: impl Iterator<Item = Route> + Send,
+    mut certificates: impl Iterator<Item = CertificateRef> + Send,
+) -> impl Iterator<Item = FeedMessage> + Send {
+    std::iter::from_fn(move || {
+        let part = Part {
+            routes: routes.by_ref().take(PART).collect(),
+            certificates: certificates.by_ref().take(PART).collect(),
+        };
+        (part != Part::default()).then_some(FeedMessage::Part(part))
+    })
+}
+
+/// Part of the snapshot that follows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Part {
+    /// Some of its routes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// Some of its certificates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateRef>,
 }
 
 /// What changes from one version to the next. What is empty or absent stays as it was.
@@ -86,9 +128,11 @@ pub enum Purged {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Lower-case host name without port.
-    pub host: String,
+    #[serde(serialize_with = "write_text", deserialize_with = "read_text")]
+    pub host: Arc<str>,
     /// Project's name, for the access log.
-    pub project: String,
+    #[serde(serialize_with = "write_text", deserialize_with = "read_text")]
+    pub project: Arc<str>,
     /// The deployment from which every answer comes.
     pub deployment: DeploymentId,
     /// Whether this is the project's own address, not a single deployment's; others are kept out of
@@ -113,6 +157,14 @@ pub fn default_policy() -> Arc<Policy> {
 
 fn is_default_policy(policy: &Policy) -> bool {
     policy.is_default()
+}
+
+fn write_text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn read_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Into::into)
 }
 
 fn write_policy<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
@@ -159,6 +211,9 @@ pub struct Earlier {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FeedMessage {
+    /// Part of the snapshot that follows. A large one comes in parts, with nothing between them, and its own message has
+    /// what is left.
+    Part(Part),
     /// Replaces everything known.
     Snapshot(Snapshot),
     /// Changes the version before `version` into `version`.
@@ -190,4 +245,53 @@ pub enum EdgeMessage {
         /// One record a project.
         projects: Vec<Usage>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(hosts: usize, names: usize) -> Snapshot {
+        let route = |number| Route {
+            host: format!("{number}.example").into(),
+            project: "p".into(),
+            deployment: DeploymentId::new(),
+            production: true,
+            target: Target::Static { earlier: Vec::new() },
+            policy: default_policy(),
+        };
+        let certificate = |number| CertificateRef { name: format!("{number}.example"), id: "c".to_owned() };
+        Snapshot {
+            version: 7,
+            routes: (0..hosts).map(route).collect(),
+            certificates: (0..names).map(certificate).collect(),
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn a_large_snapshot_comes_in_parts_that_make_it_again() {
+        for (hosts, names, messages) in [(0, 0, 1), (PART, 3, 1), (PART + 1, 0, 3), (1, 3 * PART, 4), (600, 600, 4)] {
+            let whole = snapshot(hosts, names);
+            let mut again = Snapshot::default();
+            let mut count = 0;
+            for message in whole.clone().into_messages() {
+                count += 1;
+                match message {
+                    FeedMessage::Part(part) => {
+                        assert!(part.routes.len() <= PART && part.certificates.len() <= PART);
+                        again.routes.extend(part.routes);
+                        again.certificates.extend(part.certificates);
+                    }
+                    FeedMessage::Snapshot(rest) => {
+                        again.routes.extend(rest.routes);
+                        again.certificates.extend(rest.certificates);
+                        again.version = rest.version;
+                    }
+                    FeedMessage::Delta { .. } => unreachable!("a snapshot is no change"),
+                }
+            }
+            assert_eq!((again == whole, count), (true, messages), "{hosts} hosts, {names} names");
+        }
+    }
 }

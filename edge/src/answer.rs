@@ -35,14 +35,14 @@ pub(crate) fn head(status: StatusCode, entry: Option<&Entry>) -> Parts {
     head.headers.insert(header::SERVER, SERVER);
     head.headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(entry) = entry {
-        if let Some(deployment) = &entry.deployment {
+        if let Some(deployment) = entry.deployment() {
             head.headers.insert(DEPLOYMENT, deployment.clone());
         }
         if !entry.route.production {
             head.headers.insert(ROBOTS, NO_INDEX);
         }
-        if let Some(hsts) = &entry.hsts {
-            head.headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::clone(hsts));
+        if let Some(hsts) = entry.hsts() {
+            head.headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
     }
     head

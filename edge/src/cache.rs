@@ -18,6 +18,10 @@ use object_store::{GetOptions, GetRange, GetResult, GetResultPayload};
 
 use crate::site::{Form, Site};
 
+mod gate;
+
+use gate::{Full, Gate, Pass};
+
 /// Largest body that is kept whole, in bytes. Larger ones are few, would push out many small ones, and cost
 /// little per byte to stream.
 pub(crate) const MAX_WHOLE: u64 = 1 << 20;
@@ -40,6 +44,8 @@ pub(crate) enum LoadError {
     Store(object_store::Error),
     #[error("the store did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
+    #[error("too much of the project's is being read already")]
+    Full,
     #[error("it has {actual} bytes instead of {expected}")]
     Size { expected: u64, actual: u64 },
     #[error("it is larger than {MAX_MANIFEST} bytes")]
@@ -65,6 +71,12 @@ impl From<object_store::Error> for LoadError {
     }
 }
 
+impl From<Full> for LoadError {
+    fn from(Full: Full) -> Self {
+        Self::Full
+    }
+}
+
 /// A whole body, with the header fields that depend on nothing else.
 #[derive(Clone, Debug)]
 pub(crate) struct Body {
@@ -79,6 +91,7 @@ pub(crate) struct Cache {
     store: ObjectStore,
     sites: Moka<DeploymentId, Arc<Site>>,
     bodies: Moka<Form, Body>,
+    gate: Gate,
     timeout: Duration,
 }
 
@@ -96,47 +109,57 @@ impl Cache {
                 .max_capacity(bytes - manifests)
                 .weigher(move |_, body: &Body| weight(body.bytes.len()))
                 .build(),
+            gate: Gate::new(),
             timeout,
         }
     }
 
-    /// The files of a deployment.
-    pub(crate) async fn site(&self, deployment: &DeploymentId) -> Result<Arc<Site>, Arc<LoadError>> {
+    /// The files of a project's deployment.
+    pub(crate) async fn site(&self, project: &Arc<str>, deployment: &DeploymentId) -> Result<Arc<Site>, Arc<LoadError>> {
         match self.sites.get(deployment).await {
             Some(site) => Ok(site),
-            None => Box::pin(self.sites.try_get_with_by_ref(deployment, self.load_site(deployment))).await,
+            None => Box::pin(self.sites.try_get_with_by_ref(deployment, self.load_site(project, deployment))).await,
         }
     }
 
-    async fn load_site(&self, deployment: &DeploymentId) -> Result<Arc<Site>, LoadError> {
-        let found = self.get(&manifest::manifest_key(deployment), None).await?;
+    async fn load_site(&self, project: &Arc<str>, deployment: &DeploymentId) -> Result<Arc<Site>, LoadError> {
+        let pass = self.enter(project).await?;
+        let found = self.get(&pass, &manifest::manifest_key(deployment), None).await?;
         if found.meta.size > MAX_MANIFEST {
             return Err(LoadError::TooLarge);
         }
-        let bytes = self.in_time(found.bytes()).await?;
+        let bytes = self.read(&pass, found.bytes()).await?;
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| LoadError::Manifest(e.to_string()))?;
         Site::new(manifest).map(Arc::new).map_err(|e| LoadError::Manifest(e.to_string()))
     }
 
-    /// A body of at most [`MAX_WHOLE`] bytes.
-    pub(crate) async fn body(&self, form: Form, size: u64) -> Result<Body, Arc<LoadError>> {
+    /// A body of at most [`MAX_WHOLE`] bytes, read for a project.
+    pub(crate) async fn body(&self, project: &Arc<str>, form: Form, size: u64) -> Result<Body, Arc<LoadError>> {
         match self.bodies.get(&form).await {
             Some(body) => Ok(body),
-            None => Box::pin(self.bodies.try_get_with(form, self.load_body(form, size))).await,
+            None => Box::pin(self.bodies.try_get_with(form, self.load_body(project, form, size))).await,
         }
     }
 
-    async fn load_body(&self, form: Form, size: u64) -> Result<Body, LoadError> {
-        let found = self.get(&form.key(), None).await?;
+    async fn load_body(&self, project: &Arc<str>, form: Form, size: u64) -> Result<Body, LoadError> {
+        let pass = self.enter(project).await?;
+        let found = self.get(&pass, &form.key(), None).await?;
         sized(size, found.meta.size)?;
-        let bytes = self.in_time(found.bytes()).await?;
+        let bytes = self.read(&pass, found.bytes()).await?;
         sized(size, bytes.len() as u64)?;
         Ok(Body { length: bytes.len().into(), tag: form.tag().value(), bytes })
     }
 
-    /// Part of a body of any size, in pieces.
-    pub(crate) async fn open(&self, form: Form, size: u64, range: Range<u64>) -> Result<Pieces, LoadError> {
-        let found = self.get(&form.key(), Some(range.clone())).await?;
+    /// Part of a body of any size, in pieces, read for a project.
+    pub(crate) async fn open(
+        &self,
+        project: &Arc<str>,
+        form: Form,
+        size: u64,
+        range: Range<u64>,
+    ) -> Result<Pieces, LoadError> {
+        let pass = self.enter(project).await?;
+        let found = self.get(&pass, &form.key(), Some(range.clone())).await?;
         sized(size, found.meta.size)?;
         let source = match found.payload {
             GetResultPayload::File(mut file, _) => {
@@ -146,12 +169,34 @@ impl Cache {
             }
             GetResultPayload::Stream(stream) => PieceSource::Stream(stream),
         };
-        Ok(Pieces { source, left: range.end - range.start, timeout: self.timeout })
+        let reader = Reader { gate: self.gate.clone(), project: Arc::clone(project) };
+        Ok(Pieces { source, left: range.end - range.start, timeout: self.timeout, reader })
     }
 
-    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<GetResult, LoadError> {
+    async fn enter(&self, project: &Arc<str>) -> Result<Arc<Pass>, LoadError> {
+        self.in_time(self.gate.enter(project)).await.map(Arc::new)
+    }
+
+    async fn get(&self, pass: &Arc<Pass>, key: &str, range: Option<Range<u64>>) -> Result<GetResult, LoadError> {
         let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        self.in_time(self.store.get_opts(&Path::from(key), options)).await
+        let (store, key) = (Arc::clone(&self.store), Path::from(key));
+        self.read(pass, async move { store.get_opts(&key, options).await }).await
+    }
+
+    /// Reads in a task of its own, which holds the pass to its end.
+    async fn read<T: Send + 'static>(
+        &self,
+        pass: &Arc<Pass>,
+        work: impl Future<Output = object_store::Result<T>> + Send + 'static,
+    ) -> Result<T, LoadError> {
+        let held = Arc::clone(pass);
+        let task = tokio::spawn(async move {
+            let result = work.await;
+            drop(held);
+            result
+        });
+        let done = self.in_time(async { task.await.map_err(std::io::Error::other) }).await;
+        Ok(done.inspect_err(|_| pass.is_overdue())??)
     }
 
     async fn in_time<T, E: Into<LoadError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, LoadError> {
@@ -171,6 +216,13 @@ pub(crate) struct Pieces {
     source: PieceSource,
     left: u64,
     timeout: Duration,
+    reader: Reader,
+}
+
+/// For whom is read.
+struct Reader {
+    gate: Gate,
+    project: Arc<str>,
 }
 
 enum PieceSource {
@@ -186,7 +238,7 @@ impl Pieces {
             return Ok(None);
         }
         let (left, limit) = (self.left, self.timeout);
-        let read = tokio::time::timeout(limit, self.source.read(left));
+        let read = tokio::time::timeout(limit, self.source.read(left, &self.reader));
         let piece = read.await.map_err(|_| LoadError::Timeout(limit))??;
         let len = piece.len() as u64;
         if len == 0 || len > left {
@@ -198,16 +250,18 @@ impl Pieces {
 }
 
 impl PieceSource {
-    async fn read(&mut self, left: u64) -> Result<Bytes, LoadError> {
+    async fn read(&mut self, left: u64, reader: &Reader) -> Result<Bytes, LoadError> {
         match self {
             Self::Stream(stream) => Ok(stream.next().await.transpose()?.unwrap_or_default()),
             Self::File(file) => {
+                let pass = reader.gate.enter(&reader.project).await?;
                 let mut source = file.take().ok_or(LoadError::Missing)?;
                 let wanted = left.min(PIECE);
                 // Not taken on the blocking thread: there are hundreds, and the allocator keeps memory for each.
                 let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
                 let read = move || {
                     std::io::Read::read_to_end(&mut std::io::Read::take(&mut source, wanted), &mut bytes)?;
+                    drop(pass);
                     Ok((source, bytes))
                 };
                 let (source, bytes) = blocking(read).await?;
@@ -238,6 +292,10 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+
+    fn project() -> Arc<str> {
+        "p".into()
+    }
 
     const LIMIT: Duration = Duration::from_secs(1);
 
@@ -303,7 +361,7 @@ mod tests {
     async fn a_body_that_many_ask_for_at_once_is_read_once() {
         let (store, cache) = gated(1 << 20, 0..1, 10).await;
         let (bodies, ()) =
-            tokio::join!(futures::future::join_all((0..50).map(|_| cache.body(Form::of(0), 10))), async {
+            tokio::join!(futures::future::join_all((0..50).map(async |_| cache.body(&project(), Form::of(0), 10).await)), async {
                 store.gate.add_permits(50);
             });
         assert!(bodies.into_iter().all(|b| b.unwrap().bytes == vec![0; 10]));
@@ -313,10 +371,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_hangs_is_given_up_and_asked_again() {
         let (store, cache) = gated(1 << 20, 0..1, 10).await;
-        let hung = cache.body(Form::of(0), 10).await.unwrap_err();
+        let hung = cache.body(&project(), Form::of(0), 10).await.unwrap_err();
         assert!(matches!(*hung, LoadError::Timeout(LIMIT)));
         store.gate.add_permits(1);
-        assert!(cache.body(Form::of(0), 10).await.is_ok());
+        assert!(cache.body(&project(), Form::of(0), 10).await.is_ok());
     }
 
     #[tokio::test]
@@ -325,7 +383,7 @@ mod tests {
         let (store, cache) = gated(40 * size, 0..200, 10_000).await;
         store.gate.add_permits(200);
         for hash in 0..200 {
-            cache.body(Form::of(hash), size).await.unwrap();
+            cache.body(&project(), Form::of(hash), size).await.unwrap();
         }
         cache.bodies.run_pending_tasks().await;
         assert!(cache.bodies.weighted_size() <= 40 * size);
@@ -337,14 +395,14 @@ mod tests {
         let (store, cache) = gated(1 << 20, 0..1, 1000).await;
         store.gate.add_permits(3);
         let mut all = Vec::new();
-        let mut pieces = cache.open(Form::of(0), 1000, 10..1000).await.unwrap();
+        let mut pieces = cache.open(&project(), Form::of(0), 1000, 10..1000).await.unwrap();
         while let Some(piece) = pieces.next().await.unwrap() {
             all.extend(piece);
         }
         assert_eq!(all.len(), 990);
-        let wrong = cache.open(Form::of(0), 2000, 0..1000).await.err().unwrap();
+        let wrong = cache.open(&project(), Form::of(0), 2000, 0..1000).await.err().unwrap();
         assert!(matches!(wrong, LoadError::Size { expected: 2000, actual: 1000 }));
-        let missing = cache.open(Form::of(9), 1000, 0..1000).await.err().unwrap();
+        let missing = cache.open(&project(), Form::of(9), 1000, 0..1000).await.err().unwrap();
         assert!(missing.is_missing());
     }
 }

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 
 use crate::control_plane::{ControlPlane, OpenError};
-use crate::routes::{Gap, Routes, Table};
+use crate::routes::{Building, Gap, Routes};
 
 const PATH: &str = "internal/v1/routes";
 /// Longest time to connect, handshake included.
@@ -37,8 +37,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub(crate) const USAGE: Duration = Duration::from_secs(10);
 /// Projects in one such report: some hundred kilobytes.
 const USAGE_BATCH: usize = 1000;
-/// Largest message in bytes: a snapshot of half a million routes.
-const MAX_MESSAGE: usize = 256 << 20;
+/// Largest message in bytes: snapshots come in parts, so this is a change of some hundred thousand hosts.
+const MAX_MESSAGE: usize = 64 << 20;
 
 /// How it stands with the control plane.
 #[derive(Debug)]
@@ -187,6 +187,8 @@ async fn try_session(
     counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
     let mut snapshot_seen = false;
+    // A snapshot whose parts are arriving.
+    let mut building = None;
     loop {
         let message = tokio::select! {
             message = socket.next() => message.ok_or(End::Closed)??,
@@ -226,16 +228,22 @@ async fn try_session(
         };
         let mut purges = Vec::new();
         let table = match serde_json::from_str(&text)? {
+            FeedMessage::Part(part) => {
+                building.get_or_insert_with(|| Building::after(Arc::clone(&routes.now()))).add(part);
+                continue;
+            }
             FeedMessage::Snapshot(snapshot) => {
-                tracing::info!(version = snapshot.version, routes = snapshot.routes.len(), "routes arrived");
                 snapshot_seen = true;
                 if snapshot.version != routes.now().version() {
                     // Purges among the changes that were missed are not told again.
                     kept.clear();
                 }
-                Table::from(snapshot)
+                let building = building.take();
+                let table = building.unwrap_or_else(|| Building::after(Arc::clone(&routes.now()))).finish(snapshot);
+                tracing::info!(version = table.version(), routes = table.len(), "routes arrived");
+                table
             }
-            FeedMessage::Delta { .. } if !snapshot_seen => return Err(End::NoSnapshot),
+            FeedMessage::Delta { .. } if !snapshot_seen || building.is_some() => return Err(End::NoSnapshot),
             FeedMessage::Delta { version, mut change } => {
                 purges = std::mem::take(&mut change.purges);
                 routes.now().next(version, change)?

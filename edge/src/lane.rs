@@ -3,13 +3,14 @@
 //! In: a request's head. Out: an answer, built once by the code that answers all requests for files, or the word that
 //! the request takes the ordinary way: because it needs a decision of its own, or because its answer may not be kept.
 //!
-//! What is ready is kept under the serial number of a route's entry, so it ends with it: a new deployment, and every
-//! other change of a route, is seen by the next request.
+//! What is ready is kept under the deployment and everything else of a route that an answer depends on. So hosts with the
+//! same site share its answers, and a new deployment, as every other change of a route, is seen by the next request.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use common::route::Target;
+use common::id::DeploymentId;
+use common::route::{Route, Target};
 use foldhash::fast::RandomState;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -37,9 +38,9 @@ const MEMORY: u64 = 64 << 20;
 /// Memory that an entry takes beside its bytes, roughly.
 const ENTRY_OVERHEAD: usize = 256;
 /// Longest path that is looked for, in bytes: files that are asked for often have shorter ones.
-const MAX_PATH: usize = 247;
-/// Bytes of a key before the path: the entry's serial number and the kind of request.
-const KEY_HEAD: usize = 9;
+const MAX_PATH: usize = 256 - KEY_HEAD;
+/// Bytes of a key before the path: see [`Key::new`].
+const KEY_HEAD: usize = DeploymentId::LEN + 7;
 
 /// Answers that are ready.
 pub(crate) struct Lane {
@@ -77,6 +78,8 @@ struct Asked<'a> {
 
 /// An answer to one request.
 pub(crate) struct Hit {
+    /// Whose host was asked for.
+    entry: Arc<Entry>,
     ready: Arc<Ready>,
     is_unchanged: bool,
 }
@@ -92,7 +95,7 @@ pub(crate) struct Missing {
     secure: bool,
 }
 
-/// Serial number of the entry, kind of request, path.
+/// What the answer depends on, path last.
 struct Key {
     bytes: [u8; KEY_HEAD + MAX_PATH],
     len: usize,
@@ -102,8 +105,17 @@ impl Key {
     fn new(entry: &Entry, kind: u8, path: &[u8]) -> Self {
         let mut bytes = [0; KEY_HEAD + MAX_PATH];
         let len = KEY_HEAD + path.len();
-        bytes[..8].copy_from_slice(&entry.serial.to_ne_bytes());
-        bytes[8] = kind;
+        // Whatever of a route is looked at by `site::answer` for an answer that is constant: its deployment, whether
+        // search engines are kept out, how pages are spelled, and HSTS.
+        let Route { deployment, production, policy, .. } = &entry.route;
+        let (id, rest) = bytes.split_at_mut(DeploymentId::LEN);
+        id.copy_from_slice(deployment.as_bytes());
+        rest[0] = kind;
+        rest[1] = u8::from(*production) | (policy.trailing_slash as u8) << 1;
+        if let Some(hsts) = policy.https.hsts {
+            rest[2] = 1 | u8::from(hsts.include_subdomains) << 1 | u8::from(hsts.preload) << 2;
+            rest[3..7].copy_from_slice(&hsts.max_age_s.to_ne_bytes());
+        }
         bytes[KEY_HEAD..len].copy_from_slice(path);
         Self { bytes, len }
     }
@@ -160,7 +172,7 @@ impl Lane {
         let kind = accepted.class() | u8::from(is_head) << 4 | u8::from(secure) << 5;
         let key = Key::new(entry, kind, path);
         match self.kept.get(key.as_bytes()) {
-            Some(Kept::Ready(ready)) => hit(ready, if_none_match),
+            Some(Kept::Ready(ready)) => hit(entry, ready, if_none_match),
             Some(Kept::Never) => Found::Elsewhere,
             None => {
                 let accepted = accept.and_then(|a| HeaderValue::from_bytes(a).ok());
@@ -197,7 +209,7 @@ impl Lane {
             None => Kept::Never,
             Some(body) => {
                 let unchanged = self.unchanged(&entry, &answer.head.headers, headers.clone(), key.path(), secure).await;
-                Kept::Ready(Arc::new(Ready::new(Arc::clone(&entry), &answer.head, body, unchanged.as_ref())))
+                Kept::Ready(Arc::new(Ready::new(&answer.head, body, unchanged.as_ref())))
             }
         };
         self.kept.insert(key.as_bytes().into(), kept);
@@ -268,13 +280,13 @@ fn serves(entry: &Entry, host: &str, peer: &Peer) -> bool {
     fits && entry.is_plain() && matches!(entry.route.target, Target::Static { .. })
 }
 
-fn hit(ready: Arc<Ready>, if_none_match: Option<&[u8]>) -> Found {
+fn hit(entry: &Arc<Entry>, ready: Arc<Ready>, if_none_match: Option<&[u8]>) -> Found {
     let is_unchanged = match (if_none_match, ready.tag()) {
         (None, _) => false,
         (Some(list), Some(tag)) => names_tag(list, tag),
         (Some(_), None) => return Found::Elsewhere,
     };
-    Found::Ready(Hit { ready, is_unchanged })
+    Found::Ready(Hit { entry: Arc::clone(entry), ready, is_unchanged })
 }
 
 impl Hit {
@@ -305,6 +317,6 @@ impl Hit {
             true => (StatusCode::NOT_MODIFIED.as_u16(), 0),
             false => (self.ready.status, self.ready.body.len()),
         };
-        report::Answered { entry: &self.ready.entry, peer, status, sent, since }
+        report::Answered { entry: &self.entry, peer, status, sent, since }
     }
 }

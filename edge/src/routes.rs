@@ -1,83 +1,21 @@
 //! The route table: immutable, replaced whole, read without a lock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use balance::Upstreams;
 use common::certificate::{CertificateRef, Challenge, TicketKey};
-use common::policy::{Access, Hsts, Limits};
-use common::route::{Change, Route, Snapshot};
-use guard::Compiled;
-use http::HeaderValue;
+use common::policy::Policy;
+use common::route::{Change, FeedMessage, Part, Route, Snapshot, parts};
 use tokio::sync::watch;
 
-use crate::wishes::Pace;
-
+mod entry;
 pub(crate) mod last_good;
 mod sharded;
 
+pub(crate) use entry::Entry;
 use sharded::Sharded;
-
-/// Entries that were made so far.
-static ENTRIES: AtomicU64 = AtomicU64::new(0);
-
-/// A route, with what every answer needs of it.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) route: Route,
-    /// The deployment's id as a header carries it.
-    pub(crate) deployment: Option<HeaderValue>,
-    /// When the control plane was last told that visitors ask for it.
-    pub(crate) wished: Pace,
-    /// Unlike that of any other entry of this process: what is kept under it ends with the entry.
-    pub(crate) serial: u64,
-    is_plain: bool,
-    /// The app's instances, once somebody has asked for it.
-    pub(crate) upstreams: OnceLock<Arc<Upstreams>>,
-    /// `Strict-Transport-Security`, where the project wishes it. Boxed, because there are many entries and few such.
-    pub(crate) hsts: Option<Box<HeaderValue>>,
-    /// What the guard makes of the policy, once somebody has asked.
-    pub(crate) guard: OnceLock<Compiled>,
-}
-
-impl Entry {
-    /// Whether nothing needs to be decided for each request anew: nobody is refused, limited or asked for a password.
-    pub(crate) const fn is_plain(&self) -> bool {
-        self.is_plain
-    }
-}
-
-impl From<Route> for Entry {
-    fn from(route: Route) -> Self {
-        // An id is letters, digits and an underscore, so it always is a header's value.
-        let deployment = HeaderValue::from_str(route.deployment.as_str()).ok();
-        let policy = &route.policy;
-        let is_plain = policy.protection.is_empty()
-            && policy.rules.is_empty()
-            && policy.access == Access::default()
-            && policy.limits == Limits::default();
-        let hsts = policy.https.hsts.and_then(|hsts| HeaderValue::try_from(told(hsts)).ok()).map(Box::new);
-        let serial = ENTRIES.fetch_add(1, Ordering::Relaxed);
-        Self {
-            route,
-            deployment,
-            wished: Pace::default(),
-            serial,
-            is_plain,
-            upstreams: OnceLock::new(),
-            hsts,
-            guard: OnceLock::new(),
-        }
-    }
-}
-
-/// The value of `Strict-Transport-Security`.
-fn told(hsts: Hsts) -> String {
-    let with = |flag: bool, text: &'static str| if flag { text } else { "" };
-    let (below, preload) = (with(hsts.include_subdomains, "; includeSubDomains"), with(hsts.preload, "; preload"));
-    format!("max-age={}{below}{preload}", hsts.max_age_s)
-}
 
 /// Certificates' ids by name.
 pub(crate) type Certificates = Sharded<Arc<str>>;
@@ -162,15 +100,6 @@ impl Table {
         &self.ticket_keys
     }
 
-    fn add(&mut self, routes: Vec<Route>, certificates: Vec<CertificateRef>) {
-        for route in routes {
-            let host = route.host.clone();
-            self.routes.insert(&host, Arc::new(route.into()));
-        }
-        for certificate in certificates {
-            self.certificates.insert(&certificate.name, certificate.id.into());
-        }
-    }
 
     /// The table that follows this one.
     pub(crate) fn next(&self, version: u64, change: Change) -> Result<Self, Gap> {
@@ -184,7 +113,9 @@ impl Table {
         for name in &change.certificates_removed {
             next.certificates.remove(name);
         }
-        next.add(change.upsert, change.certificates);
+        let mut building = Building { table: next, before: self, shared: HashMap::new() };
+        building.add(Part { routes: change.upsert, certificates: change.certificates });
+        let mut next = building.table;
         if let Some(challenges) = change.challenges {
             next.challenges = challenges.into();
         }
@@ -194,28 +125,70 @@ impl Table {
         Ok(next)
     }
 
-    /// The table as it is stored: without what is only good for a moment, or kept elsewhere because it is secret.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut routes: Vec<Route> = self.routes.iter().map(|(_, entry)| entry.route.clone()).collect();
-        routes.sort_by(|a, b| a.host.cmp(&b.host));
-        let as_told = |(name, id): (&str, &Arc<str>)| CertificateRef { name: name.to_owned(), id: id.to_string() };
-        let mut certificates: Vec<CertificateRef> = self.certificates.iter().map(as_told).collect();
-        certificates.sort_by(|a, b| a.name.cmp(&b.name));
-        Snapshot { version: self.version, routes, certificates, ..Snapshot::default() }
+    /// The messages that would tell it: without what is only good for a moment, or kept elsewhere because it is secret.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = FeedMessage> {
+        let certificate = |(name, id): (&Arc<str>, &Arc<str>)| CertificateRef { name: name.to_string(), id: id.to_string() };
+        let routes = self.routes.iter().map(|(_, entry)| entry.route.clone());
+        let rest = Snapshot { version: self.version, ..Snapshot::default() };
+        parts(routes, self.certificates.iter().map(certificate)).chain(std::iter::once(FeedMessage::Snapshot(rest)))
     }
 }
 
-impl From<Snapshot> for Table {
-    fn from(snapshot: Snapshot) -> Self {
-        let mut table = Self {
+/// A table that is being told, part by part.
+///
+/// What is as it was in the table before stays the same object: its memory is not taken twice, and what was learned of
+/// its app is not forgotten.
+pub(crate) struct Building<B> {
+    table: Table,
+    before: B,
+    /// Each project's name and its last policy, once for all of its hosts.
+    shared: HashMap<Arc<str>, Arc<Policy>>,
+}
+
+impl<B: Deref<Target = Table>> Building<B> {
+    /// Begins a table that takes the place of another.
+    pub(crate) fn after(before: B) -> Self {
+        Self { table: Table::unknown(), before, shared: HashMap::new() }
+    }
+
+    /// Takes some routes and certificates.
+    pub(crate) fn add(&mut self, part: Part) {
+        for route in part.routes {
+            let entry = match self.before.find(&route.host) {
+                Some(known) if known.route == route => Arc::clone(known),
+                _ => Arc::new(self.share(route).into()),
+            };
+            self.table.routes.insert(Arc::clone(&entry.route.host), entry);
+        }
+        for CertificateRef { name, id } in part.certificates {
+            let name = self.table.find(&name).map_or_else(|| name.into(), |entry| Arc::clone(&entry.route.host));
+            let known = self.before.certificates.get(&name).filter(|known| ***known == *id).cloned();
+            self.table.certificates.insert(name, known.unwrap_or_else(|| id.into()));
+        }
+    }
+
+    fn share(&mut self, mut route: Route) -> Route {
+        if let Some((project, policy)) = self.shared.get_key_value(&route.project) {
+            route.project = Arc::clone(project);
+            if *policy == route.policy {
+                route.policy = Arc::clone(policy);
+                return route;
+            }
+        }
+        self.shared.insert(Arc::clone(&route.project), Arc::clone(&route.policy));
+        route
+    }
+
+    /// The table, when the last part has come.
+    pub(crate) fn finish(mut self, snapshot: Snapshot) -> Table {
+        self.add(Part { routes: snapshot.routes, certificates: snapshot.certificates });
+        Table {
             version: snapshot.version,
             known: true,
             challenges: snapshot.challenges.into(),
             ticket_keys: snapshot.ticket_keys.into(),
-            ..Self::unknown()
-        };
-        table.add(snapshot.routes, snapshot.certificates);
-        table
+            ..self.table
+        }
     }
 }
 
@@ -252,7 +225,34 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use common::id::DeploymentId;
+    use common::policy::Compression;
     use common::route::{Target, default_policy};
+
+    impl From<Snapshot> for Table {
+        fn from(snapshot: Snapshot) -> Self {
+            Building::after(&Self::unknown()).finish(snapshot)
+        }
+    }
+
+    impl Table {
+        /// All that is kept of it, in order.
+        pub(crate) fn snapshot(&self) -> Snapshot {
+            let mut all = Snapshot::default();
+            for message in self.messages() {
+                match message {
+                    FeedMessage::Part(part) => {
+                        all.routes.extend(part.routes);
+                        all.certificates.extend(part.certificates);
+                    }
+                    FeedMessage::Snapshot(rest) => all.version = rest.version,
+                    FeedMessage::Delta { .. } => unreachable!("a table is no change"),
+                }
+            }
+            all.routes.sort_by(|a, b| a.host.cmp(&b.host));
+            all.certificates.sort_by(|a, b| a.name.cmp(&b.name));
+            all
+        }
+    }
 
     fn snapshot(version: u64, routes: Vec<Route>) -> Snapshot {
         Snapshot { version, routes, ..Snapshot::default() }
@@ -260,8 +260,8 @@ mod tests {
 
     fn route(host: &str) -> Route {
         Route {
-            host: host.to_owned(),
-            project: "p".to_owned(),
+            host: host.into(),
+            project: "p".into(),
             deployment: DeploymentId::new(),
             production: true,
             target: Target::Static { earlier: Vec::new() },
@@ -286,6 +286,29 @@ mod tests {
         assert_ne!(table.find("site-1.localhost").unwrap().route, changed);
         assert_eq!(next.snapshot().routes.len(), 1000);
         assert_eq!(Table::from(next.snapshot()).snapshot(), next.snapshot());
+    }
+
+    #[test]
+    fn a_snapshot_that_says_the_same_again_keeps_every_entry() {
+        let routes: Vec<Route> = ["a.example", "b.example", "c.example"].map(route).into();
+        let table = Table::from(snapshot(7, routes.clone()));
+        let mut told = routes;
+        told[2].production = false;
+        let mut building = Building::after(&table);
+        building.add(Part { routes: told.drain(..1).collect(), ..Part::default() });
+        let next = building.finish(snapshot(9, told));
+        let same = |host| Arc::ptr_eq(table.find(host).unwrap(), next.find(host).unwrap());
+        assert_eq!(["a.example", "b.example", "c.example"].map(same), [true, true, false]);
+        assert_eq!((next.version(), next.len()), (9, 3));
+    }
+
+    #[test]
+    fn hosts_of_a_project_share_its_name_and_its_policy() {
+        let policy = || Arc::new(Policy { compression: Compression::Off, ..Policy::default() });
+        let routes = ["a.example", "b.example"].map(|host| Route { policy: policy(), ..route(host) });
+        let table = Table::from(snapshot(1, routes.into()));
+        let [a, b] = ["a.example", "b.example"].map(|host| &table.find(host).unwrap().route);
+        assert!(Arc::ptr_eq(&a.policy, &b.policy) && Arc::ptr_eq(&a.project, &b.project));
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl World {
 /// Routes of all the many hosts, to one app.
 pub fn many_apps(address: SocketAddr) -> Vec<Route> {
     let first = app(HOST, vec![address]);
-    (0..HOSTS).map(|number| Route { host: host(number), ..first.clone() }).collect()
+    (0..HOSTS).map(|number| Route { host: host(number).into(), ..first.clone() }).collect()
 }
 
 /// The command of an edge of one thread.

@@ -4,7 +4,8 @@ use axum::extract::State as Extract;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use common::route::EdgeMessage;
+use common::route::{EdgeMessage, FeedMessage, Snapshot};
+use futures::stream::SplitSink;
 use futures::{SinkExt as _, StreamExt as _};
 
 use super::State;
@@ -31,14 +32,7 @@ async fn serve(socket: WebSocket, state: State) {
             () = state.0.stop.cancelled() => break,
             message = connection.messages.recv() => {
                 let Some(message) = message else { break };
-                let text = match serde_json::to_string(&message) {
-                    Ok(text) => text,
-                    Err(e) => {
-                        tracing::error!(error = %e, "routes can't be written as JSON");
-                        break;
-                    }
-                };
-                if sender.send(Message::Text(Utf8Bytes::from(text))).await.is_err() {
+                if tell(&mut sender, message).await.is_err() {
                     break;
                 }
             }
@@ -60,4 +54,19 @@ async fn serve(socket: WebSocket, state: State) {
     }
     // The edge reconnects by itself; how this connection ends does not matter.
     let _ = sender.close().await;
+}
+
+/// Sends a message, a snapshot in parts.
+async fn tell(sender: &mut SplitSink<WebSocket, Message>, message: FeedMessage) -> Result<(), axum::Error> {
+    let (snapshot, other) = match message {
+        FeedMessage::Snapshot(snapshot) => (Some(snapshot), None),
+        other => (None, Some(other)),
+    };
+    for message in snapshot.into_iter().flat_map(Snapshot::into_messages).chain(other) {
+        let text = serde_json::to_string(&message).map_err(axum::Error::new).inspect_err(|error| {
+            tracing::error!(%error, "routes can't be written as JSON");
+        })?;
+        sender.send(Message::Text(Utf8Bytes::from(text))).await?;
+    }
+    Ok(())
 }

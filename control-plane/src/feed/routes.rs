@@ -26,8 +26,8 @@ pub(super) fn routes(base_domain: &str, ready: &[DeploymentRow], policy: &Arc<Po
         let mut add = |label: &str, production: bool, target: Target| {
             let host = format!("{label}.{base_domain}");
             let route = Route {
-                host: host.clone(),
-                project: row.project_name.to_string(),
+                host: host.as_str().into(),
+                project: row.project_name.as_str().into(),
                 deployment: row.id.clone(),
                 production,
                 target,

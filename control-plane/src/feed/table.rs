@@ -66,7 +66,7 @@ impl Table {
     ) -> Change {
         let old = self.projects.remove(project).unwrap_or_default();
         let mut change = Change {
-            upsert: new.values().filter(|route| old.get(&route.host) != Some(route)).cloned().collect(),
+            upsert: new.values().filter(|route| old.get(&*route.host) != Some(route)).cloned().collect(),
             remove: old.keys().filter(|host| !new.contains_key(*host)).cloned().collect(),
             ..Change::default()
         };
@@ -121,9 +121,9 @@ mod tests {
             let target = Target::Static { earlier: Vec::new() };
             let deployment =
                 "dpl_01arz3ndektsv4rrffq69g5fav".parse::<DeploymentId>().unwrap_or_else(|_| unreachable!());
-            let project = "p".to_owned();
+            let project = "p".into();
             let host = (*host).to_owned();
-            (host.clone(), Route { host, project, deployment, production: true, target, policy: default_policy() })
+            (host.clone(), Route { host: host.into(), project, deployment, production: true, target, policy: default_policy() })
         };
         hosts.iter().map(route).collect()
     }

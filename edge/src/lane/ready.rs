@@ -1,7 +1,5 @@
 //! An answer as bytes.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
@@ -9,7 +7,6 @@ use pingora_http::ResponseHeader;
 use wire::{Head, Version};
 
 use super::date;
-use crate::routes::Entry;
 
 /// Bytes that a field takes beside its value in a map of fields, roughly.
 const FIELD: usize = 112;
@@ -17,7 +14,6 @@ const FIELD: usize = 112;
 /// The answer to every request of one kind for one file.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    pub(super) entry: Arc<Entry>,
     pub(super) status: u16,
     /// From the status line to the last field but `Date` and `Connection`.
     head: Box<[u8]>,
@@ -32,10 +28,10 @@ pub(crate) struct Ready {
 type Unchanged = (Box<[u8]>, Box<[u8]>, HeaderMap);
 
 impl Ready {
-    pub(super) fn new(entry: Arc<Entry>, head: &Parts, body: Bytes, unchanged: Option<&Parts>) -> Self {
+    pub(super) fn new(head: &Parts, body: Bytes, unchanged: Option<&Parts>) -> Self {
         let tag = head.headers.get(header::ETAG);
         let unchanged = tag.zip(unchanged).map(|(tag, head)| (tag.as_bytes().into(), lines(head), fields(head)));
-        Self { entry, status: head.status.as_u16(), head: lines(head), fields: fields(head), body, unchanged }
+        Self { status: head.status.as_u16(), head: lines(head), fields: fields(head), body, unchanged }
     }
 
     /// The file's tag, when visitors who have it can be told so.

@@ -54,7 +54,7 @@ pub(super) fn choose(ctx: &mut Ctx, upstreams: &Arc<Upstreams>) {
 /// The instances of a route's app.
 pub(super) fn upstreams(proxy: &Proxy, entry: &Entry) -> Option<Arc<Upstreams>> {
     let Target::App { upstreams, .. } = &entry.route.target else { return None };
-    let set = entry.upstreams.get_or_init(|| {
+    let set = entry.upstreams().get_or_init(|| {
         let app = &entry.route.policy.app;
         let check = app.health.as_ref().map(|health| {
             let interval = Duration::from_millis(health.interval_ms);

@@ -39,7 +39,7 @@ fn page(error: &Error) -> Option<Page> {
 
 pub(super) fn log(error: &dyn std::fmt::Display, page: Option<&Page>, ctx: &Ctx) {
     let route = ctx.entry.as_ref().map(|e| &e.route);
-    let host = route.map(|r| r.host.as_str());
+    let host = route.map(|r| &*r.host);
     let deployment = route.map(|r| r.deployment.as_str());
     let upstream = ctx.upstream.map(tracing::field::display);
     match page {

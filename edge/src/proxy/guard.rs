@@ -26,7 +26,7 @@ pub(super) fn answer(
     ctx: &mut Ctx,
     entry: &Entry,
 ) -> Option<Reply> {
-    let terms = entry.guard.get_or_init(|| proxy.guard.compile(&entry.route.project, &entry.route.policy));
+    let terms = entry.guard().get_or_init(|| proxy.guard.compile(&entry.route.project, &entry.route.policy));
     if terms.is_empty() && !proxy.guard.overload().is_shedding() {
         return None;
     }

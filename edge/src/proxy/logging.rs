@@ -30,10 +30,10 @@ pub(crate) struct Passed {
 pub(super) fn logging(proxy: &Proxy, request: &RequestHeader, peer: Option<&Peer>, passed: Passed, ctx: &Ctx) {
     let route = ctx.entry.as_ref().map(|e| &e.route);
     let field = |name: HeaderName| text(&request.headers, name);
-    let host = route.map(|r| r.host.as_str()).or_else(|| field(header::HOST)).or_else(|| request.uri.host());
+    let host = route.map(|r| &*r.host).or_else(|| field(header::HOST)).or_else(|| request.uri.host());
     let trace = ctx.trace;
     let record = Record {
-        project: route.map(|r| r.project.as_str()),
+        project: route.map(|r| &*r.project),
         deployment: route.map(|r| r.deployment.as_str()),
         host: host.unwrap_or_default(),
         method: request.method.as_str(),

@@ -177,7 +177,7 @@ pub(super) async fn protect(
             request.remove_header(&header::AUTHORIZATION);
             Ok(true)
         }
-        Verdict::Ask => Err(Page::Unauthorized { realm: entry.route.project.clone() }),
+        Verdict::Ask => Err(Page::Unauthorized { realm: entry.route.project.to_string() }),
         Verdict::Later => Err(Page::TooManyAttempts),
     }
 }

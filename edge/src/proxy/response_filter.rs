@@ -40,13 +40,13 @@ pub(super) fn dress(request: &RequestHeader, response: &mut ResponseHeader, ctx:
     response.insert_header(header::SERVER, answer::SERVER)?;
     response.insert_header(answer::REQUEST_ID, ctx.request_id.clone())?;
     if let Some(entry) = &ctx.entry {
-        if let Some(deployment) = &entry.deployment {
+        if let Some(deployment) = entry.deployment() {
             response.insert_header(answer::DEPLOYMENT, deployment.clone())?;
         }
         if !entry.route.production {
             response.insert_header(answer::ROBOTS, answer::NO_INDEX)?;
         }
-        if let Some(hsts) = entry.hsts.as_deref().filter(|_| ctx.scheme == Scheme::Https) {
+        if let Some(hsts) = entry.hsts().filter(|_| ctx.scheme == Scheme::Https) {
             response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
         }
     }

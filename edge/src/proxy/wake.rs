@@ -33,7 +33,7 @@ pub(super) fn keep_awake(proxy: &Proxy, entry: &Entry) {
 /// Waits until the route's app runs, as long as is sensible. Returns the route as it is then.
 pub(super) async fn wait(proxy: &Proxy, entry: Arc<Entry>) -> Result<Arc<Entry>, Page> {
     let Ok(_place) = proxy.waiting.try_acquire() else { return Ok(entry) };
-    let host = entry.route.host.as_str();
+    let host = &*entry.route.host;
     // Subscribed before the table is read, so that no change is missed.
     let mut changes = proxy.routes.changes();
     let awake = async {

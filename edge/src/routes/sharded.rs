@@ -1,8 +1,10 @@
 //! A map in many parts, of which a changed copy shares those that are as they were.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
+
+use foldhash::quality::RandomState;
 
 /// Parts of the map. A change copies only the parts that it touches: with 100,000 names, a few hundred pointers.
 const SHARDS: usize = 256;
@@ -11,12 +13,12 @@ const SHARDS: usize = 256;
 #[derive(Clone)]
 pub(crate) struct Sharded<V> {
     hasher: RandomState,
-    shards: Vec<Arc<HashMap<Box<str>, V>>>,
+    shards: Vec<Arc<HashMap<Arc<str>, V, RandomState>>>,
 }
 
 impl<V: Clone> Sharded<V> {
     pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::new(), shards: vec![Arc::default(); SHARDS] }
+        Self { hasher: RandomState::default(), shards: vec![Arc::default(); SHARDS] }
     }
 
     fn shard_of(&self, name: &str) -> usize {
@@ -33,9 +35,9 @@ impl<V: Clone> Sharded<V> {
         self.shards[self.shard_of(name)].get(name)
     }
 
-    pub(crate) fn insert(&mut self, name: &str, value: V) {
-        let shard = self.shard_of(name);
-        Arc::make_mut(&mut self.shards[shard]).insert(name.into(), value);
+    pub(crate) fn insert(&mut self, name: Arc<str>, value: V) {
+        let shard = self.shard_of(&name);
+        Arc::make_mut(&mut self.shards[shard]).insert(name, value);
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
@@ -64,8 +66,8 @@ impl<V: Clone> Sharded<V> {
         (replaced, is_any_gone)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
-        self.shards.iter().flat_map(|s| s.iter()).map(|(name, value)| (&**name, value))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &V)> {
+        self.shards.iter().flat_map(|s| s.iter())
     }
 }
 
@@ -78,15 +80,15 @@ mod tests {
         let filled = || {
             let mut map = Sharded::new();
             for i in 0..1000 {
-                map.insert(&format!("{i}.example"), i);
+                map.insert(format!("{i}.example").into(), i);
             }
             map
         };
         let older = filled();
         for mut newer in [older.clone(), filled()] {
             assert_eq!(newer.replaced_since(&older), (Vec::new(), false));
-            newer.insert("7.example", 77);
-            newer.insert("new.example", 1);
+            newer.insert("7.example".into(), 77);
+            newer.insert("new.example".into(), 1);
             assert_eq!(newer.replaced_since(&older), (vec![(7, 77)], false));
             newer.remove("8.example");
             assert_eq!(newer.replaced_since(&older), (vec![(7, 77)], true));

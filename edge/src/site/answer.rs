@@ -113,7 +113,7 @@ pub(crate) async fn answer(entry: &Entry, facts: &Facts<'_>, cache: &Cache) -> R
 /// A site's files.
 async fn load(entry: &Entry, cache: &Cache) -> Result<Arc<Site>, Page> {
     let deployment = &entry.route.deployment;
-    cache.site(deployment).await.map_err(|e| manifest_failed(deployment, &e))
+    cache.site(&entry.route.project, deployment).await.map_err(|e| manifest_failed(deployment, &e))
 }
 
 struct Request<'a> {
@@ -143,6 +143,7 @@ impl Request<'_> {
             Resolved::Moved(to) => return redirect(entry, PERMANENT, &resolve::moved_location(&to, facts.query)),
             Resolved::File(_) | Resolved::Missing => {}
         }
+        depends.earlier |= is_missing && manifest::is_fingerprinted(path);
         if is_missing
             && let Some((site, from)) = find_earlier(path, entry, cache).await?
             && let Some(asset) = site.file(path)
@@ -263,7 +264,7 @@ async fn find_earlier<'a>(
     }
     let now = Timestamp::now();
     for Earlier { deployment, .. } in earlier.iter().filter(|e| e.until > now) {
-        match cache.site(deployment).await {
+        match cache.site(&entry.route.project, deployment).await {
             Ok(site) if site.file(path).is_some_and(|a| a.fingerprinted) => return Ok(Some((site, deployment))),
             Ok(_) => {}
             // It was removed since the route was made.

@@ -116,7 +116,7 @@ impl File {
         if facts.method == Method::HEAD {
             return Ok(Answer { head: self.head(entry, None, None), body: Body::Empty, constant });
         }
-        let read = self.read(cache).await.map_err(|error| {
+        let read = self.read(entry, cache).await.map_err(|error| {
             tracing::error!(key = self.form.key(), %error, "a blob can't be loaded");
             Page::StoreFailed
         })?;
@@ -130,11 +130,12 @@ impl File {
     }
 
     /// The body; and the file, when it is kept whole in memory.
-    async fn read(&self, cache: &Cache) -> Result<(Option<cache::Body>, Body), Arc<LoadError>> {
+    async fn read(&self, entry: &Entry, cache: &Cache) -> Result<(Option<cache::Body>, Body), Arc<LoadError>> {
+        let project = &entry.route.project;
         let part = match &self.what {
             What::NotModified | What::Unsatisfiable => return Ok((None, Body::Empty)),
             What::Parts(parts) => {
-                let parts = Multipart::new(self.form, self.size, &self.content_type, parts, cache).await?;
+                let parts = Multipart::new(self.form, self.size, &self.content_type, parts, (cache, project)).await?;
                 return Ok((None, Body::Multipart(Box::new(parts))));
             }
             What::Whole | What::Error(_) => 0..self.size,
@@ -144,10 +145,10 @@ impl File {
             return Ok((None, Body::Empty));
         }
         if self.size > MAX_WHOLE {
-            let pieces = cache.open(self.form, self.size, part).await?;
+            let pieces = cache.open(project, self.form, self.size, part).await?;
             return Ok((None, Body::Pieces(Box::new(pieces))));
         }
-        let whole = cache.body(self.form, self.size).await?;
+        let whole = cache.body(project, self.form, self.size).await?;
         // A body that is kept whole is at most `MAX_WHOLE` bytes long, so this fits.
         let bytes = whole.bytes.slice(part.start as usize..part.end as usize);
         Ok((Some(whole), Body::Whole(bytes)))

@@ -32,7 +32,7 @@ enum Source {
     /// The file, in memory.
     Whole(Bytes),
     /// Each part is opened when its turn comes.
-    Store(Cache),
+    Store(Cache, Arc<str>),
 }
 
 impl Multipart {
@@ -42,7 +42,7 @@ impl Multipart {
         size: u64,
         content_type: &HeaderValue,
         parts: &[Part],
-        cache: &Cache,
+        (cache, project): (&Cache, &Arc<str>),
     ) -> Result<Self, Arc<LoadError>> {
         // No file contains its own hash, so the boundary never occurs in a part.
         let boundary = form.hex();
@@ -60,13 +60,13 @@ impl Multipart {
         let end = Bytes::from(format!("\r\n--{boundary}--\r\n"));
         length += end.len() as u64;
         let (source, first) = if size <= MAX_WHOLE {
-            (Source::Whole(cache.body(form, size).await?.bytes), None)
+            (Source::Whole(cache.body(project, form, size).await?.bytes), None)
         } else {
             let first = match waiting.front() {
-                Some((_, part)) => Some(cache.open(form, size, part.clone()).await?),
+                Some((_, part)) => Some(cache.open(project, form, size, part.clone()).await?),
                 None => None,
             };
-            (Source::Store(cache.clone()), first)
+            (Source::Store(cache.clone(), Arc::clone(project)), first)
         };
         Ok(Self { source, form, size, boundary, length, waiting, first, current: None, ready: None, end: Some(end) })
     }
@@ -98,10 +98,10 @@ impl Multipart {
         match &self.source {
             // What is kept whole is at most `MAX_WHOLE` bytes long, so this fits.
             Source::Whole(bytes) => self.ready = Some(bytes.slice(part.start as usize..part.end as usize)),
-            Source::Store(cache) => {
+            Source::Store(cache, project) => {
                 self.current = Some(match self.first.take() {
                     Some(first) => first,
-                    None => cache.open(self.form, self.size, part).await?,
+                    None => cache.open(project, self.form, self.size, part).await?,
                 });
             }
         }

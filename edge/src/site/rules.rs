@@ -101,6 +101,8 @@ pub(crate) struct Depends {
     pub(crate) cookie: bool,
     /// The visitor's address.
     pub(crate) country: bool,
+    /// Which deployments were live before.
+    pub(crate) earlier: bool,
 }
 
 impl Depends {

@@ -70,7 +70,7 @@ async fn send(session: &mut Session, entry: &Entry, answer: Answer, permit: Opti
             Ok(None) => return write::write(session, Bytes::new(), true).await,
             Err(error) => {
                 // The connection is closed before the promised length, so the visitor knows.
-                tracing::error!(host = entry.route.host, %error, "a blob broke off");
+                tracing::error!(host = &*entry.route.host, %error, "a blob broke off");
                 return Err(Error::because(ErrorType::FileReadError, "a blob broke off", error));
             }
         }

@@ -107,7 +107,7 @@ impl ControlPlane {
     /// Makes a change of any kind, and returns the version that says so.
     pub fn change_all(&self, change: Change) -> u64 {
         let mut table = self.routes.lock().unwrap();
-        let gone = |host: &String| change.remove.contains(host) || change.upsert.iter().any(|u| u.host == *host);
+        let gone = |host: &str| change.remove.iter().any(|r| r == host) || change.upsert.iter().any(|u| &*u.host == host);
         table.routes.retain(|r| !gone(&r.host));
         table.routes.extend(change.upsert.iter().cloned());
         table.certificates.retain(|c| change.certificates.iter().all(|new| new.name != c.name));
@@ -173,10 +173,12 @@ async fn certificate(State(this): State<ControlPlane>, Path(id): Path<String>, h
 async fn tell(this: ControlPlane, mut socket: WebSocket) {
     let (mut messages, snapshot) = {
         let table = this.routes.lock().unwrap();
-        (this.messages.subscribe(), FeedMessage::Snapshot(table.clone()))
+        (this.messages.subscribe(), table.clone())
     };
     let text = |message: &FeedMessage| Message::Text(serde_json::to_string(message).unwrap().into());
-    socket.send(text(&snapshot)).await.unwrap();
+    for message in snapshot.into_messages() {
+        socket.send(text(&message)).await.unwrap();
+    }
     this.connections.send_modify(|c| *c += 1);
     loop {
         tokio::select! {
@@ -361,8 +363,8 @@ pub fn start_edge(config: Config, store: &ObjectStore) -> Edge {
 /// A route of a project's own address.
 pub fn route(host: &str, deployment: &DeploymentId, target: Target) -> Route {
     Route {
-        host: format!("{host}.localhost"),
-        project: host.to_owned(),
+        host: format!("{host}.localhost").into(),
+        project: host.into(),
         deployment: deployment.clone(),
         production: true,
         target,

@@ -116,6 +116,8 @@ impl Rule {
             (Some(query), taken) => without(query, taken),
         };
         let to = to.fill(|name| caught.value(name), query.as_deref());
+        // Whether another host is led to depends on which one was asked for.
+        depends.origin |= !to.starts_with('/');
         // A rule that leads back is none: so `/a /a/` adds the slash, and does not do it for ever.
         (!ask.is_at(&to)).then_some(Found::Move { status: self.status, to })
     }
