@@ -100,7 +100,6 @@ impl Table {
         &self.ticket_keys
     }
 
-
     /// The table that follows this one.
     pub(crate) fn next(&self, version: u64, change: Change) -> Result<Self, Gap> {
         if version.checked_sub(1) != Some(self.version) {
@@ -127,7 +126,8 @@ impl Table {
 
     /// The messages that would tell it: without what is only good for a moment, or kept elsewhere because it is secret.
     pub(crate) fn messages(&self) -> impl Iterator<Item = FeedMessage> {
-        let certificate = |(name, id): (&Arc<str>, &Arc<str>)| CertificateRef { name: name.to_string(), id: id.to_string() };
+        let certificate =
+            |(name, id): (&Arc<str>, &Arc<str>)| CertificateRef { name: name.to_string(), id: id.to_string() };
         let routes = self.routes.iter().map(|(_, entry)| entry.route.clone());
         let rest = Snapshot { version: self.version, ..Snapshot::default() };
         parts(routes, self.certificates.iter().map(certificate)).chain(std::iter::once(FeedMessage::Snapshot(rest)))

@@ -123,7 +123,10 @@ mod tests {
                 "dpl_01arz3ndektsv4rrffq69g5fav".parse::<DeploymentId>().unwrap_or_else(|_| unreachable!());
             let project = "p".into();
             let host = (*host).to_owned();
-            (host.clone(), Route { host: host.into(), project, deployment, production: true, target, policy: default_policy() })
+            (
+                host.clone(),
+                Route { host: host.into(), project, deployment, production: true, target, policy: default_policy() },
+            )
         };
         hosts.iter().map(route).collect()
     }

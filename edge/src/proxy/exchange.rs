@@ -160,7 +160,7 @@ async fn site<V: Visit>(
                 Ok(None) => break,
                 // The connection is closed before the promised length, so the visitor knows.
                 Err(error) => {
-                    tracing::error!(host = entry.route.host, %error, "a blob broke off");
+                    tracing::error!(host = &*entry.route.host, %error, "a blob broke off");
                     return Err(Failed::Broken(error.to_string()));
                 }
             }

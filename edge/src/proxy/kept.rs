@@ -116,7 +116,7 @@ pub(super) fn fetch<'a>(
             // Nothing was sent, so the ordinary way may try; it knows what to tell a visitor, too.
             Err(error) if error.kind == Unanswered::Unavailable => Got::Pass(Forward::Bypass),
             Err(error) => {
-                let (host, deployment) = (entry.route.host.as_str(), entry.route.deployment.as_str());
+                let (host, deployment) = (&*entry.route.host, entry.route.deployment.as_str());
                 tracing::warn!(host, deployment, %error, "an app did not answer the response cache");
                 let is_late = error.kind == Unanswered::TimedOut;
                 Got::Page(if is_late { Page::GatewayTimeout } else { Page::BadGateway })

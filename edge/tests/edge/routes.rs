@@ -110,12 +110,12 @@ async fn an_edge_that_knows_nothing_yet_says_that_it_is_starting() {
     world.edge.drain(std::time::Duration::from_secs(5)).await;
     world.control_plane.stop();
     let folder = world.config().folder;
-    std::fs::write(folder.join("routes.json"), "{\"version\":").unwrap();
+    std::fs::write(folder.join("routes.jsonl"), "{\"version\":").unwrap();
     let edge = start_edge(world.config(), &world.store);
     let answer =
         world.client.get(format!("http://{}/", edge.addr())).header("host", "a.localhost").send().await.unwrap();
     assert_eq!((answer.status().as_u16(), field(&answer, "retry-after")), (503, "2"));
-    assert!(folder.join("routes.json.damaged").exists());
+    assert!(folder.join("routes.jsonl.damaged").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,7 +107,8 @@ impl ControlPlane {
     /// Makes a change of any kind, and returns the version that says so.
     pub fn change_all(&self, change: Change) -> u64 {
         let mut table = self.routes.lock().unwrap();
-        let gone = |host: &str| change.remove.iter().any(|r| r == host) || change.upsert.iter().any(|u| &*u.host == host);
+        let gone =
+            |host: &str| change.remove.iter().any(|r| r == host) || change.upsert.iter().any(|u| &*u.host == host);
         table.routes.retain(|r| !gone(&r.host));
         table.routes.extend(change.upsert.iter().cloned());
         table.certificates.retain(|c| change.certificates.iter().all(|new| new.name != c.name));
@@ -255,9 +256,14 @@ impl World {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_before(change, |store| store).await
+    }
+
+    /// An edge that reaches its store through what `wrap` puts before it.
+    pub async fn start_before(change: impl FnOnce(&mut Config), wrap: impl FnOnce(ObjectStore) -> ObjectStore) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control_plane = ControlPlane::start().await;
-        let store = blob::open(&Url::from_directory_path(folder.path().join("store")).unwrap()).unwrap();
+        let store = wrap(blob::open(&Url::from_directory_path(folder.path().join("store")).unwrap()).unwrap());
         let mut config = config(&control_plane, &folder);
         change(&mut config);
         let edge = start_edge(config, &store);
