@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use common::manifest::blob_key;
+use common::route::Route;
 use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::checks::Checks;
@@ -141,7 +142,9 @@ async fn slow_rig(fixture: &Fixture, work: &Path, folder: &Path) -> anyhow::Resu
     let rig = Rig::start(fixture, folder, async |world| {
         let slow = publish::folder(&world.store, &work.join("slow-site")).await?;
         let cold = publish::folder(&world.store, &work.join("cold-site")).await?;
-        Ok(vec![site(SLOW, &slow), site(COLD, &cold)])
+        // Projects of their own: what is read of the store is bounded for each.
+        let alone = |host: &str, deployment| Route { project: host.into(), ..site(host, deployment) };
+        Ok(vec![alone(SLOW, &slow), alone(COLD, &cold)])
     })
     .await?;
     for (_, text) in texts.iter().filter(|(host, _)| *host == SLOW) {
