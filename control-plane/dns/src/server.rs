@@ -30,6 +30,8 @@ use crate::{
 const QUERY_MAX: usize = 1232;
 /// Bytes of a query over a stream at most; TSIG and cookies fit easily.
 const STREAM_QUERY_MAX: usize = 4096;
+/// Ports that are tried for a socket pair when the system chooses: few are taken for one of the two alone.
+const BIND_TRIES: u32 = 16;
 /// Streams at once; each costs a task and two buffers, about 10 KiB.
 const STREAMS_MAX: usize = 1024;
 /// A stream without a query ends after this; RFC 7766 6.2.3 asks for seconds, not minutes.
@@ -87,9 +89,8 @@ impl Server {
         let mut server = Self { addresses: Vec::new(), stop: Arc::new(AtomicBool::new(false)), tasks: Vec::new() };
         let threads = std::thread::available_parallelism()?.get().min(THREADS_MAX);
         for address in &settings.listen {
-            let listener = TcpListener::bind(address).await?;
+            let (listener, socket) = bind(*address).await?;
             let address = listener.local_addr()?;
-            let socket = std::net::UdpSocket::bind(address)?;
             socket.set_read_timeout(Some(STOP_CHECK))?;
             for _ in 0..threads {
                 let (socket, shared, stop) = (socket.try_clone()?, Arc::clone(&shared), Arc::clone(&server.stop));
@@ -112,6 +113,21 @@ impl Drop for Server {
         self.stop.store(true, Ordering::Relaxed);
         for task in &self.tasks {
             task.abort();
+        }
+    }
+}
+
+/// Both sockets of an address. The port that the system chose for one may be taken for the other: then another is
+/// tried.
+async fn bind(address: SocketAddr) -> io::Result<(TcpListener, std::net::UdpSocket)> {
+    let mut tries = if address.port() == 0 { BIND_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let listener = TcpListener::bind(address).await?;
+        match std::net::UdpSocket::bind(listener.local_addr()?) {
+            Ok(socket) => return Ok((listener, socket)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            Err(error) => return Err(error),
         }
     }
 }
