@@ -10,21 +10,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
+# shellcheck source=bench/conformance/common.sh
+. "$here/common.sh"
 wstest=${WSTEST:-wstest}
-bench=${BENCH:-}
-if [ -z "$bench" ]; then
-    cargo build --release --manifest-path "$here/../../Cargo.toml" -p bench
-    bench=${CARGO_TARGET_DIR:-$here/../../target}/release/bench
-fi
-
-pids=()
-finish() {
-    exec 3>&- || true
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    rm -rf "$work"
-}
-trap finish EXIT
 
 # The port can't be left to the program, so one is taken that is free now.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')

@@ -11,32 +11,8 @@ set -euo pipefail
 checkout=${1:?the checkout of cache-tests}
 test=${2:-}
 here=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-bench=${BENCH:-}
-if [ -z "$bench" ]; then
-    cargo build --release --manifest-path "$here/../../Cargo.toml" -p bench
-    bench=${CARGO_TARGET_DIR:-$here/../../target}/release/bench
-fi
-
-pids=()
-finish() {
-    exec 3>&- || true
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    rm -rf "$work"
-}
-trap finish EXIT
-
-# Waits until a file has a line that matches, and prints what the pattern's group found.
-found() {
-    for _ in $(seq 200); do
-        value=$(sed -nE "s!.*$2.*!\1!p" "$1" | head -n 1)
-        if [ -n "$value" ]; then echo "$value"; return; fi
-        sleep 0.1
-    done
-    echo "nothing in $1:" >&2
-    cat "$1" >&2
-    exit 1
-}
+# shellcheck source=bench/conformance/common.sh
+. "$here/common.sh"
 
 (cd "$checkout" && npm_config_protocol=http npm_config_port=0 npm_config_pidfile="$work/origin.pid" \
     exec node test-engine/server/server.mjs) >"$work/origin.out" 2>&1 &

@@ -10,32 +10,8 @@ set -euo pipefail
 h2spec=${1:?the binary of h2spec}
 shift
 here=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-bench=${BENCH:-}
-if [ -z "$bench" ]; then
-    cargo build --release --manifest-path "$here/../../Cargo.toml" -p bench
-    bench=${CARGO_TARGET_DIR:-$here/../../target}/release/bench
-fi
-
-pids=()
-finish() {
-    exec 3>&- || true
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    rm -rf "$work"
-}
-trap finish EXIT
-
-# Waits until a file has so many lines that match, and prints what the pattern's group found in the last of them.
-found() {
-    for _ in $(seq 200); do
-        value=$(sed -nE "s!.*$2.*!\1!p" "$1" | sed -n "${3:-1}p")
-        if [ -n "$value" ]; then echo "$value"; return; fi
-        sleep 0.1
-    done
-    echo "nothing in $1:" >&2
-    cat "$1" >&2
-    exit 1
-}
+# shellcheck source=bench/conformance/common.sh
+. "$here/common.sh"
 
 mkdir "$work/site"
 # As long as the suite needs to see flow control at work.

@@ -10,20 +10,8 @@ set -euo pipefail
 
 checkout=${1:?the checkout of testssl.sh}
 here=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-bench=${BENCH:-}
-if [ -z "$bench" ]; then
-    cargo build --release --manifest-path "$here/../../Cargo.toml" -p bench
-    bench=${CARGO_TARGET_DIR:-$here/../../target}/release/bench
-fi
-
-pids=()
-finish() {
-    exec 3>&- || true
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    rm -rf "$work"
-}
-trap finish EXIT
+# shellcheck source=bench/conformance/common.sh
+. "$here/common.sh"
 
 # An authority, and certificates as public ones are.
 openssl req -x509 -newkey rsa:2048 -nodes -days 100 -subj "/O=Conformance/CN=Authority" \
