@@ -22,6 +22,7 @@ need dig bind9-dnsutils
 need named-checkzone bind9-utils
 need kdig knot-dnsutils
 need nsd nsd
+need named bind9
 need pebble pebble
 
 if [ -n "$packages" ]; then

@@ -9,7 +9,8 @@ use crate::{
     key::{self, NSEC, NXNAME, RRSIG, Signatures},
     query::{Query, Unreadable},
     reply::{Code, Reply, Section, bare},
-    zone::{Node, RecordSet, Zone, parent},
+    tsig::{Exchange, Fault, Key},
+    zone::{Node, RecordSet, Zone, parent, within},
 };
 
 const A: u16 = 1;
@@ -31,9 +32,10 @@ type Table = HashMap<Box<[u8]>, Arc<Zone>, foldhash::fast::RandomState>;
 #[derive(Debug, Default)]
 pub struct Answers {
     zones: ArcSwap<Table>,
-    signatures: Signatures,
+    pub(crate) signatures: Signatures,
     /// Addresses behind ALIAS records.
     pub aliases: Aliases,
+    keys: Vec<Arc<Key>>,
 }
 
 /// What became of a message.
@@ -48,6 +50,16 @@ pub enum Outcome {
 }
 
 impl Answers {
+    /// No zones yet; questions that are signed with one of the keys get signed answers.
+    pub fn new(keys: Vec<Arc<Key>>) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
+    /// Verifies a question, when it is signed.
+    pub(crate) fn exchange(&self, message: &[u8], query: &Query<'_>, now: u64) -> Result<Option<Exchange>, Fault> {
+        query.tsig.map(|at| Exchange::begin(&self.keys, message, at, now)).transpose()
+    }
+
     /// Serves a zone from now on, in place of the one of its name. Queries see the old one or the new one whole.
     pub fn publish(&self, zone: Arc<Zone>) {
         self.zones.rcu(|table| {
@@ -96,9 +108,40 @@ impl Answers {
         // Lengths of labels lie below the letters, so the whole can be lowered at once.
         name.make_ascii_lowercase();
         let name = &*name;
-        let mut reply = Reply::new(out, &query, name, datagram);
+        if query.tsig.is_none() {
+            return self.reply(&query, name, datagram, now, 0, out);
+        }
+        let mut exchange = match self.exchange(message, &query, now) {
+            Ok(exchange) => exchange,
+            Err(fault) => {
+                fault.reply(out, &query, now);
+                return Outcome::Reply;
+            }
+        };
+        let start = out.len();
+        let room = exchange.as_ref().map_or(0, |exchange| exchange.key.record_length());
+        let outcome = self.reply(&query, name, datagram, now, room, out);
+        if let (Outcome::Reply, Some(exchange)) = (outcome, &mut exchange) {
+            exchange.sign(out, start, now);
+        }
+        outcome
+    }
+
+    /// Answers a query for `name`, with so much room behind the answer.
+    fn reply(
+        &self,
+        query: &Query<'_>,
+        name: &[u8],
+        datagram: bool,
+        now: u64,
+        room: usize,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let start = out.len();
+        let mut reply = Reply::new(out, query, name, datagram);
+        reply.reserve(room);
         let refuse = |reply: Reply<'_>, code| {
-            reply.finish(&query, code, false);
+            reply.finish(query, code, false);
             Outcome::Reply
         };
         if query.edns.is_some_and(|edns| edns.version > 0) {
@@ -116,7 +159,11 @@ impl Answers {
         };
         let Some(zone) = from else { return refuse(reply, Code::Refused) };
         match query.kind {
-            AXFR | IXFR if !datagram => return Outcome::Transfer,
+            AXFR | IXFR if !datagram => {
+                drop(reply);
+                out.truncate(start);
+                return Outcome::Transfer;
+            }
             AXFR => return refuse(reply, Code::Refused),
             // One message with our SOA tells a secondary to come over TCP (RFC 1995 2).
             IXFR if name != zone.apex() => return refuse(reply, Code::Refused),
@@ -126,7 +173,7 @@ impl Answers {
         let dnssec = query.edns.is_some_and(|edns| edns.dnssec) && zone.key().is_some();
         let mut walk = Walk { answers: self, zone, dnssec, compact: query.edns.is_some_and(|edns| edns.compact), now };
         let (code, authoritative) = walk.run(&mut reply, name, kind);
-        reply.finish(&query, code, authoritative);
+        reply.finish(query, code, authoritative);
         Outcome::Reply
     }
 }
@@ -268,7 +315,7 @@ impl<'z> Walk<'z> {
         if let Some(soa) = self.zone.node(apex).and_then(|node| node.set(SOA)) {
             // The SOA lives as long as the denial may be kept (RFC 2308 3).
             let data = soa.data.clone();
-            let set = RecordSet { kind: SOA, ttl: self.negative_ttl(soa), data };
+            let set = RecordSet { kind: SOA, ttl: self.zone.negative_ttl(), data };
             self.put(reply, Section::Authority, apex, &set);
         }
         if self.dnssec {
@@ -279,11 +326,6 @@ impl<'z> Walk<'z> {
             }
         }
         if node.is_none() { Code::NxDomain } else { Code::NoError }
-    }
-
-    fn negative_ttl(&self, soa: &RecordSet) -> u32 {
-        let minimum = soa.data.first().and_then(|data| data.last_chunk::<4>());
-        soa.ttl.min(minimum.map_or(soa.ttl, |bytes| u32::from_be_bytes(*bytes)))
     }
 
     fn denial(&self, name: &[u8], node: Option<&Node>) -> RecordSet {
@@ -307,8 +349,7 @@ impl<'z> Walk<'z> {
                 }
             }
         }
-        let soa = self.zone.node(self.zone.apex()).and_then(|node| node.set(SOA));
-        key::denial(name, &kinds, soa.map_or(0, |soa| self.negative_ttl(soa)))
+        key::denial(name, &kinds, self.zone.negative_ttl())
     }
 
     /// Puts a set in, with its signature when that is wanted.
@@ -322,15 +363,6 @@ impl<'z> Walk<'z> {
             Err(error) => tracing::error!(%error, "a record set goes out unsigned"),
         }
     }
-}
-
-/// Whether the name lies in the zone of this apex.
-fn within(name: &[u8], apex: &[u8]) -> bool {
-    let mut rest = name;
-    while rest.len() > apex.len() {
-        rest = parent(rest);
-    }
-    rest == apex
 }
 
 /// Goes down from the apex, so that a delegation hides what lies below it.

@@ -1,7 +1,5 @@
 //! Edits: lists of changes that make a new zone of an old one, and can be undone.
 
-use std::{collections::VecDeque, sync::Arc};
-
 use hickory_proto::rr::RData;
 use thiserror::Error;
 
@@ -11,9 +9,6 @@ use crate::{
     validate::Problem,
     zone::Zone,
 };
-
-/// Edits remembered for each zone at most; the control plane keeps older ones when it wants them.
-pub const HISTORY_MAX: usize = 1000;
 
 /// One change of a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +28,11 @@ impl Change {
     }
 }
 
+/// The changes that take an edit back. The serial goes on all the same: secondaries must see this too.
+pub fn inverse(changes: &[Change]) -> Vec<Change> {
+    changes.iter().rev().map(Change::inverse).collect()
+}
+
 /// Why an edit was not made; the zone is as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EditError {
@@ -42,9 +42,6 @@ pub enum EditError {
     /// The zone would be broken.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Broken(Vec<Problem>),
-    /// Undoing without anything to undo.
-    #[error("there is nothing to undo")]
-    Nothing,
 }
 
 /// Makes the zone that the changes lead to, with the next serial. The SOA's own serial in a change is not looked at.
@@ -86,54 +83,4 @@ fn same(one: &Record, other: &Record) -> bool {
         (one, other) => one == other,
     };
     one.owner == other.owner && one.ttl == other.ttl && data
-}
-
-/// A zone with the edits that led to it.
-#[derive(Debug, Clone)]
-pub struct History {
-    zone: Arc<Zone>,
-    edits: VecDeque<Vec<Change>>,
-}
-
-impl History {
-    /// Begins with a zone, or goes on with edits that were kept, the oldest first.
-    pub fn new(zone: Arc<Zone>, edits: Vec<Vec<Change>>) -> Self {
-        let older = edits.len().saturating_sub(HISTORY_MAX);
-        Self { zone, edits: edits.into_iter().skip(older).collect() }
-    }
-
-    /// The zone as it is now.
-    pub fn zone(&self) -> &Arc<Zone> {
-        &self.zone
-    }
-
-    /// The edits that can be undone, the oldest first.
-    pub fn edits(&self) -> impl Iterator<Item = &[Change]> {
-        self.edits.iter().map(Vec::as_slice)
-    }
-
-    /// Makes an edit.
-    ///
-    /// # Errors
-    /// When the edit cannot be made; nothing has changed then.
-    pub fn edit(&mut self, changes: Vec<Change>) -> Result<(), EditError> {
-        self.zone = Arc::new(apply(&self.zone, &changes)?);
-        if self.edits.len() == HISTORY_MAX {
-            self.edits.pop_front();
-        }
-        self.edits.push_back(changes);
-        Ok(())
-    }
-
-    /// Takes the last edit back. The serial goes on: secondaries must see this too.
-    ///
-    /// # Errors
-    /// When there is nothing to undo.
-    pub fn undo(&mut self) -> Result<(), EditError> {
-        let changes = self.edits.back().ok_or(EditError::Nothing)?;
-        let back: Vec<Change> = changes.iter().rev().map(Change::inverse).collect();
-        self.zone = Arc::new(apply(&self.zone, &back)?);
-        self.edits.pop_back();
-        Ok(())
-    }
 }

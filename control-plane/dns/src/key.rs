@@ -4,7 +4,7 @@
 //! answer, made for the very name that was asked. NSEC3 white lies need up to three signatures for the same, and
 //! neither lets a stranger list the zone.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lc_rs::{
     digest,
@@ -59,6 +59,7 @@ pub struct ZoneKey {
     tag: u16,
     identity: [u8; 32],
     random: SystemRandom,
+    leaving: bool,
 }
 
 impl std::fmt::Debug for ZoneKey {
@@ -97,7 +98,13 @@ impl ZoneKey {
             .sum();
         let tag = (sum + (sum >> 16)) as u16;
         let identity = *blake3::hash(&dnskey).as_bytes();
-        Ok(Self { pair, dnskey: dnskey.into(), tag, identity, random: SystemRandom::new() })
+        Ok(Self { pair, dnskey: dnskey.into(), tag, identity, random: SystemRandom::new(), leaving: false })
+    }
+
+    /// The same key, with records that ask the parent to take its DS record away (RFC 8078 4): the way out of DNSSEC.
+    #[must_use]
+    pub fn leaving(self) -> Self {
+        Self { leaving: true, ..self }
     }
 
     /// The key's number in signatures and DS records.
@@ -124,11 +131,15 @@ impl ZoneKey {
     }
 
     /// What signing adds at the apex: DNSKEY, and CDS and CDNSKEY for parents that look (RFC 8078).
-    pub(crate) fn records(&self, apex: &[u8]) -> [(u16, Box<[u8]>); 3] {
+    pub(crate) fn records(&self, apex: &[u8]) -> Vec<(u16, Box<[u8]>)> {
+        if self.leaving {
+            let delete = [(CDS, vec![0, 0, 0, 0, 0]), (CDNSKEY, vec![0, 0, 3, 0, 0])].map(|(kind, data)| (kind, data.into()));
+            return [(DNSKEY, self.dnskey.clone())].into_iter().chain(delete).collect();
+        }
         let mut cds = Vec::from(self.tag.to_be_bytes());
         cds.extend([ALGORITHM, 2]);
         cds.extend(self.digest(apex).as_ref());
-        [(DNSKEY, self.dnskey.clone()), (CDS, cds.into()), (CDNSKEY, self.dnskey.clone())]
+        vec![(DNSKEY, self.dnskey.clone()), (CDS, cds.into()), (CDNSKEY, self.dnskey.clone())]
     }
 }
 
@@ -202,20 +213,22 @@ pub(crate) fn denial(owner: &[u8], kinds: &[u16], ttl: u32) -> RecordSet {
         let last = usize::from(owner[0]);
         data[last] = data[last].wrapping_add(1);
     }
-    let mut bits = [0u8; 32];
-    for kind in kinds {
-        if let (Some(byte), 0..=255) = (bits.get_mut(usize::from(*kind / 8)), *kind) {
-            *byte |= 0x80 >> (kind % 8);
-        }
-    }
-    let length = bits.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    if length > 0 {
-        data.extend([0, length as u8]);
-        data.extend(&bits[..length]);
-    }
-    // CAA (257) is the one type held here of the second window.
-    if kinds.contains(&257) {
-        data.extend([1, 1, 0x40]);
-    }
+    data.extend(bitmap(kinds));
     RecordSet { kind: NSEC, ttl, data: vec![data.into()] }
+}
+
+/// The types at a name as NSEC has them (RFC 4034 4.1.2), in any order.
+pub(crate) fn bitmap(kinds: &[u16]) -> Vec<u8> {
+    let mut windows: BTreeMap<u8, [u8; 32]> = BTreeMap::new();
+    for kind in kinds {
+        let [window, low] = kind.to_be_bytes();
+        windows.entry(window).or_insert([0; 32])[usize::from(low / 8)] |= 0x80 >> (low % 8);
+    }
+    let mut bytes = Vec::new();
+    for (window, bits) in windows {
+        let length = bits.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        bytes.extend([window, length as u8]);
+        bytes.extend(&bits[..length]);
+    }
+    bytes
 }

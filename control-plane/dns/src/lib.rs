@@ -25,8 +25,12 @@ mod reply;
 pub mod alias;
 pub mod answer;
 
+mod whole;
+
 pub mod limit;
+pub mod secondary;
 pub mod server;
-pub mod transfer;
+mod transfer;
+pub mod tsig;
 
 pub use hickory_proto::rr::{Name, RData, RecordType};

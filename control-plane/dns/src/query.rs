@@ -1,5 +1,7 @@
 //! Queries read strictly: one question, no compression in it, at most one OPT; anything else is a format error.
 
+use crate::tsig;
+
 /// Bytes of a message's head (RFC 1035 4.1.1).
 pub(crate) const HEAD: usize = 12;
 /// The OPT pseudo record (RFC 6891).
@@ -22,6 +24,8 @@ pub struct Query<'a> {
     pub edns: Option<Edns>,
     /// The serial of the SOA that an IXFR query carries.
     pub serial: Option<u32>,
+    /// Where its TSIG record begins (RFC 8945).
+    pub tsig: Option<usize>,
 }
 
 /// The OPT record of a query (RFC 6891 6.1.3); its options are skipped, as those unknown must be.
@@ -69,7 +73,7 @@ impl<'a> Query<'a> {
             return Err(Unreadable::Silent);
         }
         let wrong = Unreadable::Format(id, flags);
-        let mut query = Self { id, flags, question: &[], kind: 0, class: 0, edns: None, serial: None };
+        let mut query = Self { id, flags, question: &[], kind: 0, class: 0, edns: None, serial: None, tsig: None };
         if query.operation() != 0 {
             // Answered by NOTIMP without being read further.
             return Ok(query);
@@ -99,6 +103,7 @@ impl<'a> Query<'a> {
         at += 4;
         for index in 0..authorities + additionals {
             let root = message.get(at) == Some(&0);
+            let begin = at;
             at = skip_name(message, at)?;
             let kind = word(message, at)?;
             let length = usize::from(word(message, at + 8)?);
@@ -114,6 +119,12 @@ impl<'a> Query<'a> {
                     dnssec: flags & 0x8000 != 0,
                     compact: flags & 0x4000 != 0,
                 });
+            } else if kind == tsig::TSIG {
+                // The last record of all, or the message is none (RFC 8945 5.1).
+                if index < authorities || index + 1 != authorities + additionals {
+                    return None;
+                }
+                self.tsig = Some(begin);
             } else if kind == 6 && index < authorities {
                 let serial = data.len().checked_sub(20)?;
                 self.serial = Some(u32::from_be_bytes(data.get(serial..serial + 4)?.try_into().ok()?));
@@ -124,11 +135,11 @@ impl<'a> Query<'a> {
     }
 }
 
-fn word(message: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn word(message: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(message.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *message.get(at)? {
             0 => return Some(at + 1),

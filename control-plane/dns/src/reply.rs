@@ -28,6 +28,8 @@ pub enum Code {
     NotImp = 4,
     /// The zone is not held here, or may not be transferred.
     Refused = 5,
+    /// The signature is not good, or its key not known (RFC 8945).
+    NotAuth = 9,
     /// An EDNS version above 0.
     BadVers = 16,
 }
@@ -87,6 +89,11 @@ impl<'a> Reply<'a> {
             return;
         }
         self.counts[section as usize] += 1;
+    }
+
+    /// Keeps room for what is put behind the answer.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.limit = self.limit.saturating_sub(bytes);
     }
 
     /// Whether something did not fit.

@@ -11,11 +11,12 @@ use std::{
 };
 
 use ipnet::IpNet;
+use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinHandle,
+    sync::{Semaphore, watch},
+    task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 
@@ -55,8 +56,18 @@ pub struct Settings {
     pub rate: u32,
     /// Datagrams at once for each network.
     pub burst: u32,
-    /// Who may transfer zones.
+    /// Who may transfer zones, beside those who sign with a key of [`Answers`].
     pub transfer: Vec<IpNet>,
+}
+
+/// An address that cannot be had.
+#[derive(Debug, Error)]
+#[error("{address} can't be listened on: {source}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
 }
 
 /// A running server. It ends when it is dropped.
@@ -64,7 +75,10 @@ pub struct Settings {
 pub struct Server {
     addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
+    stopping: watch::Sender<bool>,
+    streams: Arc<Semaphore>,
     tasks: Vec<JoinHandle<()>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 struct Shared {
@@ -72,6 +86,7 @@ struct Shared {
     limiter: Limiter,
     transfer: Vec<IpNet>,
     streams: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Server {
@@ -79,27 +94,55 @@ impl Server {
     ///
     /// # Errors
     /// When an address cannot be listened on.
-    pub async fn start(settings: &Settings, answers: Arc<Answers>) -> io::Result<Self> {
+    pub async fn start(settings: &Settings, answers: Arc<Answers>) -> Result<Self, BindError> {
+        let (stopping, stopped) = watch::channel(false);
+        let streams = Arc::new(Semaphore::new(STREAMS_MAX));
         let shared = Arc::new(Shared {
             answers,
             limiter: Limiter::new(settings.rate, settings.burst),
             transfer: settings.transfer.clone(),
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            streams: Arc::clone(&streams),
+            stopping: stopped,
         });
-        let mut server = Self { addresses: Vec::new(), stop: Arc::new(AtomicBool::new(false)), tasks: Vec::new() };
-        let threads = std::thread::available_parallelism()?.get().min(THREADS_MAX);
-        for address in &settings.listen {
-            let (listener, socket) = bind(*address).await?;
-            let address = listener.local_addr()?;
-            socket.set_read_timeout(Some(STOP_CHECK))?;
-            for _ in 0..threads {
-                let (socket, shared, stop) = (socket.try_clone()?, Arc::clone(&shared), Arc::clone(&server.stop));
-                std::thread::Builder::new().name("dns".to_owned()).spawn(move || datagrams(&socket, &shared, &stop))?;
-            }
-            server.tasks.push(tokio::spawn(accept(listener, Arc::clone(&shared))));
-            server.addresses.push(address);
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut server =
+            Self { addresses: Vec::new(), stop, stopping, streams, tasks: Vec::new(), threads: Vec::new() };
+        for &address in &settings.listen {
+            server.listen(address, &shared).await.map_err(|source| BindError { address, source })?;
         }
         Ok(server)
+    }
+
+    async fn listen(&mut self, address: SocketAddr, shared: &Arc<Shared>) -> io::Result<()> {
+        let (listener, socket) = bind(address).await?;
+        let address = listener.local_addr()?;
+        socket.set_read_timeout(Some(STOP_CHECK))?;
+        for _ in 0..std::thread::available_parallelism()?.get().min(THREADS_MAX) {
+            let (socket, shared, stop) = (socket.try_clone()?, Arc::clone(shared), Arc::clone(&self.stop));
+            let thread = std::thread::Builder::new().name("dns".to_owned());
+            self.threads.push(thread.spawn(move || datagrams(&socket, &shared, &stop))?);
+        }
+        self.tasks.push(tokio::spawn(accept(listener, Arc::clone(shared))));
+        self.addresses.push(address);
+        Ok(())
+    }
+
+    /// Takes no more questions, and returns when those that were taken are answered and the addresses are free.
+    pub async fn stop(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.stopping.send_replace(true);
+        for task in self.tasks.drain(..) {
+            task.abort();
+            // Its socket is closed when it has ended.
+            let _ = task.await;
+        }
+        let threads = std::mem::take(&mut self.threads);
+        let joined = spawn_blocking(move || threads.into_iter().map(std::thread::JoinHandle::join).all(|end| end.is_ok()));
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a thread of the DNS server had ended early");
+        }
+        // Every stream holds one.
+        let _ = self.streams.acquire_many(STREAMS_MAX as u32).await;
     }
 
     /// Where it listens, in the order of the settings.
@@ -132,7 +175,8 @@ async fn bind(address: SocketAddr) -> io::Result<(TcpListener, std::net::UdpSock
     }
 }
 
-fn now() -> u64 {
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs())
 }
 
@@ -199,6 +243,7 @@ async fn serve(mut stream: TcpStream, from: IpAddr, shared: &Shared) -> io::Resu
     stream.set_nodelay(true)?;
     let mut message = vec![0; STREAM_QUERY_MAX];
     let mut out = Vec::new();
+    let mut stopping = shared.stopping.clone();
     for _ in 0..STREAM_QUERIES_MAX {
         // The whole query within the time, or a sender of single bytes would hold the stream.
         let read = timeout(IDLE, async {
@@ -206,7 +251,11 @@ async fn serve(mut stream: TcpStream, from: IpAddr, shared: &Shared) -> io::Resu
             let Some(message) = message.get_mut(..length) else { return Err(io::ErrorKind::InvalidData.into()) };
             stream.read_exact(message).await.map(|_| length)
         });
-        let length = match read.await {
+        let read = tokio::select! {
+            read = read => read,
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+        };
+        let length = match read {
             Ok(Ok(length)) => length,
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Ok(Err(error)) => return Err(error),
@@ -219,24 +268,34 @@ async fn serve(mut stream: TcpStream, from: IpAddr, shared: &Shared) -> io::Resu
             Outcome::Silent => return Ok(()),
             Outcome::Reply => send(&mut stream, &mut out).await?,
             Outcome::Transfer => {
-                let allowed = shared.transfer.iter().any(|network| network.contains(&from.to_canonical()));
-                let Ok(query) = Query::read(message) else { return Ok(()) };
-                match transfer::begin(&shared.answers, &query, allowed) {
-                    Ok(zone) => {
-                        for mut part in transfer::messages(&zone, &query) {
-                            send(&mut stream, &mut part).await?;
-                        }
-                    }
-                    Err(code) => {
-                        out.truncate(2);
-                        reply::refusal(&mut out, &query, code);
-                        send(&mut stream, &mut out).await?;
-                    }
+                for mut part in transferred(shared, message, from).await {
+                    send(&mut stream, &mut part).await?;
                 }
             }
         }
     }
     Ok(())
+}
+
+/// The messages that answer a transfer, each behind two bytes for its length.
+async fn transferred(shared: &Shared, message: &[u8], from: IpAddr) -> Vec<Vec<u8>> {
+    let (answers, message) = (Arc::clone(&shared.answers), message.to_vec());
+    let listed = shared.transfer.iter().any(|network| network.contains(&from.to_canonical()));
+    // A large zone is signed for up to a second.
+    let made = spawn_blocking(move || {
+        let Ok(query) = Query::read(&message) else { return Vec::new() };
+        let now = now();
+        let Ok(exchange) = answers.exchange(&message, &query, now) else { return Vec::new() };
+        let allowed = listed || exchange.is_some();
+        let made = transfer::begin(&answers, &query, allowed)
+            .and_then(|zone| transfer::messages(&answers, &zone, &query, exchange, now));
+        made.unwrap_or_else(|code| {
+            let mut out = vec![0, 0];
+            reply::refusal(&mut out, &query, code);
+            vec![out]
+        })
+    });
+    made.await.unwrap_or_default()
 }
 
 /// Sends a message whose first two bytes are kept for its length.

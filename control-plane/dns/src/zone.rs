@@ -134,6 +134,13 @@ impl Zone {
         self.nodes.get(owner)
     }
 
+    /// All names with what stands at them, in canonical order (RFC 4034 6.1).
+    pub fn names(&self) -> Vec<(&[u8], &Node)> {
+        let mut names: Vec<(&[u8], &Node)> = self.nodes.iter().map(|(owner, node)| (&**owner, node)).collect();
+        names.sort_by_cached_key(|(owner, _)| canonical(owner));
+        names
+    }
+
     /// What works, but probably not as meant.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -142,6 +149,15 @@ impl Zone {
     /// The serial of its SOA.
     pub fn serial(&self) -> u32 {
         self.serial
+    }
+
+    /// Seconds that a denial may be kept (RFC 2308 5).
+    pub fn negative_ttl(&self) -> u32 {
+        let soa = self.records.first().map(|record| (record.ttl, &record.data));
+        match soa {
+            Some((ttl, RData::SOA(soa))) => ttl.min(soa.minimum),
+            _ => 0,
+        }
     }
 
     /// The key that signs it.
@@ -176,4 +192,25 @@ pub fn labels(mut name: &[u8]) -> u8 {
         count += 1;
     }
     count
+}
+
+/// Whether the name lies in the zone of this apex.
+pub fn within(name: &[u8], apex: &[u8]) -> bool {
+    let mut rest = name;
+    while rest.len() > apex.len() {
+        rest = parent(rest);
+    }
+    rest == apex
+}
+
+/// The labels of a name on the wire from the last one on: names sorted by it are in canonical order.
+fn canonical(mut name: &[u8]) -> Vec<Box<[u8]>> {
+    let mut labels = Vec::new();
+    while name.len() > 1 {
+        let rest = parent(name);
+        labels.push(name[1..name.len() - rest.len()].into());
+        name = rest;
+    }
+    labels.reverse();
+    labels
 }

@@ -2,9 +2,9 @@
 
 use std::{net::UdpSocket, sync::Arc, time::Duration};
 
-use dns::alias::Found;
+use dns::{alias::Found, server::Settings};
 
-use crate::testkit::{ZONE, origin, serve, serve_with, zone};
+use crate::testkit::{ZONE, origin, serve, serve_with, settings, zone};
 
 fn has(answer: &str, parts: &[&str]) {
     let plain = answer.replace('\t', " ").split_whitespace().collect::<Vec<_>>().join(" ");
@@ -139,7 +139,7 @@ async fn an_alias_answers_with_the_addresses_behind_it() {
 
 #[tokio::test]
 async fn a_network_over_its_rate_is_sent_to_tcp() {
-    let running = serve_with(zone(ZONE, None), 1).await;
+    let running = serve_with(zone(ZONE, None), Settings { rate: 1, burst: 1, ..settings() }, Vec::new()).await;
     let query = b"\x12\x34\0\0\0\x01\0\0\0\0\0\0\x07example\x03com\0\0\x01\0\x01";
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(running.address()).unwrap();

@@ -4,6 +4,7 @@
 mod answers;
 mod edits;
 mod peers;
+mod secondaries;
 mod signed;
 mod testkit;
 mod text;

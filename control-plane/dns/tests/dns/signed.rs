@@ -4,17 +4,7 @@ use std::sync::Arc;
 
 use dns::key::ZoneKey;
 
-use crate::testkit::{Running, ZONE, run, serve, zone};
-
-async fn delv(running: &Running, folder: &tempfile::TempDir, key: &ZoneKey, words: &str) -> String {
-    let anchors = folder.path().join("anchors");
-    let dnskey = key.dnskey();
-    let (head, public) = dnskey.rsplit_once(' ').unwrap();
-    let text = format!("trust-anchors {{ example.com. static-key {head} \"{public}\"; }};\n");
-    tokio::fs::write(&anchors, text).await.unwrap();
-    let port = running.address().port();
-    run("delv", &format!("@127.0.0.1 -p {port} -a {} +root=example.com {words}", anchors.display())).await
-}
+use crate::testkit::{ZONE, delv, run, serve, zone};
 
 #[tokio::test]
 async fn a_validator_trusts_answers_denials_wildcards_and_chains() {
@@ -33,15 +23,15 @@ async fn a_validator_trusts_answers_denials_wildcards_and_chains() {
         "chain.example.com A",
         "_sip._tcp.example.com SRV",
     ] {
-        let answer = delv(&running, &folder, &key, words).await;
+        let answer = delv(running.address(), folder.path(), &key, words).await;
         assert!(answer.contains("; fully validated"), "{words}: {answer}");
     }
     for words in ["nothing.example.com A", "mail.example.com CAA", "in.empty.example.com A", "a.wild.example.com TXT"] {
-        let answer = delv(&running, &folder, &key, words).await;
+        let answer = delv(running.address(), folder.path(), &key, words).await;
         assert!(answer.contains("negative response, fully validated"), "{words}: {answer}");
     }
     let stranger = ZoneKey::open(&ZoneKey::generate().unwrap()).unwrap();
-    let answer = delv(&running, &folder, &stranger, "example.com A").await;
+    let answer = delv(running.address(), folder.path(), &stranger, "example.com A").await;
     assert!(!answer.contains("fully validated"), "{answer}");
 }
 
@@ -61,6 +51,15 @@ async fn denials_name_one_name_and_are_nxdomain_for_those_who_understand() {
     assert_eq!(out[3] & 15, 3);
     let referral = running.dig("+dnssec x.sub.example.com A").await;
     assert!(referral.contains("NS RRSIG NSEC") && !referral.contains("TYPE128"), "{referral}");
+}
+
+#[tokio::test]
+async fn a_zone_on_its_way_out_of_dnssec_asks_its_parent_to_forget_the_key() {
+    let key = ZoneKey::open(&ZoneKey::generate().unwrap()).unwrap().leaving();
+    let running = serve(zone(ZONE, Some(Arc::new(key)))).await;
+    assert!(running.dig("+short example.com CDS").await.contains("0 0 0 00"));
+    assert!(running.dig("+short example.com CDNSKEY").await.contains("0 3 0 AA=="));
+    assert!(running.dig("+short example.com DNSKEY").await.contains("257 3 13"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A server on a free port with one zone, and the programs that ask it.
 
-use std::{net::SocketAddr, process::Command, sync::Arc};
+use std::{net::SocketAddr, path::Path, process::Command, sync::Arc};
 
 use dns::{
     Name,
@@ -8,6 +8,7 @@ use dns::{
     key::ZoneKey,
     master,
     server::{Server, Settings},
+    tsig::Key,
     zone::Zone,
 };
 
@@ -63,18 +64,17 @@ impl Running {
 }
 
 pub async fn serve(zone: Zone) -> Running {
-    serve_with(zone, 0).await
+    serve_with(zone, Settings { transfer: vec!["127.0.0.0/8".parse().unwrap()], ..settings() }, Vec::new()).await
 }
 
-pub async fn serve_with(zone: Zone, rate: u32) -> Running {
-    let answers = Arc::new(Answers::default());
+/// A server on a free port that has no limit and gives no zone away.
+pub fn settings() -> Settings {
+    Settings { listen: vec!["127.0.0.1:0".parse().unwrap()], rate: 0, burst: 0, transfer: Vec::new() }
+}
+
+pub async fn serve_with(zone: Zone, settings: Settings, keys: Vec<Arc<Key>>) -> Running {
+    let answers = Arc::new(Answers::new(keys));
     answers.publish(Arc::new(zone));
-    let settings = Settings {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        rate,
-        burst: rate,
-        transfer: vec!["127.0.0.0/8".parse().unwrap()],
-    };
     Running { server: Server::start(&settings, Arc::clone(&answers)).await.unwrap(), answers }
 }
 
@@ -88,4 +88,15 @@ pub async fn run(program: &str, words: &str) -> String {
     })
     .await
     .unwrap()
+}
+
+/// What delv says with the zone's key as its trust anchor, which lies in the folder.
+pub async fn delv(address: SocketAddr, folder: &Path, key: &ZoneKey, words: &str) -> String {
+    let anchors = folder.join("anchors");
+    let dnskey = key.dnskey();
+    let (head, public) = dnskey.rsplit_once(' ').unwrap();
+    let text = format!("trust-anchors {{ example.com. static-key {head} \"{public}\"; }};\n");
+    tokio::fs::write(&anchors, text).await.unwrap();
+    let port = address.port();
+    run("delv", &format!("@127.0.0.1 -p {port} -a {} +root=example.com {words}", anchors.display())).await
 }
