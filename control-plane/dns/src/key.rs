@@ -133,7 +133,8 @@ impl ZoneKey {
     /// What signing adds at the apex: DNSKEY, and CDS and CDNSKEY for parents that look (RFC 8078).
     pub(crate) fn records(&self, apex: &[u8]) -> Vec<(u16, Box<[u8]>)> {
         if self.leaving {
-            let delete = [(CDS, vec![0, 0, 0, 0, 0]), (CDNSKEY, vec![0, 0, 3, 0, 0])].map(|(kind, data)| (kind, data.into()));
+            let delete =
+                [(CDS, vec![0, 0, 0, 0, 0]), (CDNSKEY, vec![0, 0, 3, 0, 0])].map(|(kind, data)| (kind, data.into()));
             return [(DNSKEY, self.dnskey.clone())].into_iter().chain(delete).collect();
         }
         let mut cds = Vec::from(self.tag.to_be_bytes());

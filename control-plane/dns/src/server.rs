@@ -137,7 +137,8 @@ impl Server {
             let _ = task.await;
         }
         let threads = std::mem::take(&mut self.threads);
-        let joined = spawn_blocking(move || threads.into_iter().map(std::thread::JoinHandle::join).all(|end| end.is_ok()));
+        let joined =
+            spawn_blocking(move || threads.into_iter().map(std::thread::JoinHandle::join).all(|end| end.is_ok()));
         if !joined.await.unwrap_or(false) {
             tracing::error!("a thread of the DNS server had ended early");
         }

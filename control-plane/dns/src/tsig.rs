@@ -127,10 +127,8 @@ impl Key {
             if (first, algorithm_word, secret_word) != ("key", "algorithm", "secret") {
                 return Err(KeyFileError::Form(first.to_owned()));
             }
-            let kind = Algorithm::read(algorithm).ok_or_else(|| KeyFileError::Algorithm {
-                name: key.to_owned(),
-                algorithm: algorithm.to_owned(),
-            })?;
+            let kind = Algorithm::read(algorithm)
+                .ok_or_else(|| KeyFileError::Algorithm { name: key.to_owned(), algorithm: algorithm.to_owned() })?;
             let secret = STANDARD.decode(secret).map_err(|_| KeyFileError::Secret(key.to_owned()))?;
             keys.push(Arc::new(Self::new(&name::parse(key, &Name::root())?, kind, &secret)?));
             if keys.len() > KEYS_MAX {
@@ -268,7 +266,14 @@ pub(crate) struct Exchange {
 pub(crate) enum Fault {
     Format,
     /// Error, the key when it is known, its name and algorithm as they came, the question's digest and time.
-    Wrong { error: u16, key: Option<Arc<Key>>, name: Vec<u8>, algorithm: Vec<u8>, mac: Vec<u8>, time: u64 },
+    Wrong {
+        error: u16,
+        key: Option<Arc<Key>>,
+        name: Vec<u8>,
+        algorithm: Vec<u8>,
+        mac: Vec<u8>,
+        time: u64,
+    },
 }
 
 impl Exchange {
@@ -306,7 +311,8 @@ impl Exchange {
         if record.mac.len() < full {
             // Shortened digests are allowed to be refused (RFC 8945 5.2.2.1), once they are right.
             let right = key.mac(&[&signed]);
-            let same = aws_lc_rs::constant_time::verify_slices_are_equal(&right.as_ref()[..record.mac.len()], record.mac);
+            let same =
+                aws_lc_rs::constant_time::verify_slices_are_equal(&right.as_ref()[..record.mac.len()], record.mac);
             return Err(wrong(if same.is_ok() { BADTRUNC } else { BADSIG }));
         }
         if hmac::verify(&key.hmac, &signed, record.mac).is_err() {

@@ -24,8 +24,7 @@ fn lines(zone: &Zone) -> Vec<String> {
 fn every_edit_and_every_undoing_raises_the_serial() {
     let first = zone(ZONE, None);
     let added = vec![Change::Add(record("new 60 IN A 192.0.2.3"))];
-    let replaced =
-        vec![Change::Remove(record("new 60 IN A 192.0.2.3")), Change::Add(record("new 60 IN CNAME www"))];
+    let replaced = vec![Change::Remove(record("new 60 IN A 192.0.2.3")), Change::Add(record("new 60 IN CNAME www"))];
     let second = apply(&first, &added).unwrap();
     let third = apply(&second, &replaced).unwrap();
     assert_eq!((second.serial(), third.serial()), (8, 9));

@@ -25,7 +25,8 @@ impl Drop for Secondary {
     }
 }
 
-const KEY: &str = "key \"shared\" {\n algorithm hmac-sha256;\n secret \"c2hhcmVkIHNlY3JldCBvZiB0d28gc2VydmVycw==\";\n};\n";
+const KEY: &str =
+    "key \"shared\" {\n algorithm hmac-sha256;\n secret \"c2hhcmVkIHNlY3JldCBvZiB0d28gc2VydmVycw==\";\n};\n";
 
 fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
