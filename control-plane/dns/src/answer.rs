@@ -160,7 +160,6 @@ impl Answers {
         let Some(zone) = from else { return refuse(reply, Code::Refused) };
         match query.kind {
             AXFR | IXFR if !datagram => {
-                drop(reply);
                 out.truncate(start);
                 return Outcome::Transfer;
             }
