@@ -30,6 +30,7 @@ mod env;
 pub(crate) mod error;
 pub(crate) mod login_links;
 mod logs;
+mod patience;
 mod policy;
 mod projects;
 mod purge;
@@ -109,7 +110,11 @@ pub(crate) fn router(state: State) -> Router {
     let (resources, document) = resources();
     let document = Arc::new(document);
     Router::new()
-        .merge(resources.route_layer(axum::middleware::from_fn_with_state(state.clone(), auth::require)))
+        .merge(
+            resources
+                .route_layer(axum::middleware::from_fn_with_state(state.clone(), auth::require))
+                .route_layer(axum::middleware::from_fn(patience::wait_for_database)),
+        )
         .route("/api/v1/health", get(system::health))
         .route("/api/v1/openapi.json", get(move || async move { axum::Json((*document).clone()) }))
         .route("/internal/v1/routes", get(route_feed::follow))

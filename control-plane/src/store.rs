@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::{AnyPool, Row as _};
+use sqlx::{AnyPool, Connection as _, Row as _};
 
 pub mod apps;
 pub mod certificates;
@@ -16,16 +16,27 @@ pub mod tokens;
 pub mod usage;
 
 /// Connections at most; SQLite has one writer at a time anyway.
-const MAX_CONNECTIONS: u32 = 8;
-/// How long a request waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const SQLITE_CONNECTIONS: u32 = 8;
+/// Connections at most to Postgres, for each control plane: three of them stay well below its default of 100.
+const POSTGRES_CONNECTIONS: u32 = 24;
+/// How long a request waits for a connection; so long a server may restart without any request failing.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 /// What every SQLite connection begins with. WAL lets readers go on while one writes; `NORMAL` survives
 /// a killed process, and a power cut loses at most the last moments, never consistency.
 const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 10000; \
      PRAGMA foreign_keys = ON;";
 
+/// What every Postgres connection begins with: no statement, no wait for a lock and no forgotten transaction may hold
+/// up others for long.
+const POSTGRES_SETUP: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
+     SET idle_in_transaction_session_timeout = '30s'; SET application_name = 'astrocloud';";
+
 /// How engines say that the disk is full: SQLite (`SQLITE_FULL`) and Postgres (`disk_full`).
 const FULL: [&str; 2] = ["13", "53100"];
+
+/// How Postgres says that it can't serve now (its manual, appendix A): it stops, stopped by a crash, starts, has no
+/// connection to spare, or became a standby.
+const AWAY: [&str; 5] = ["57P01", "57P02", "57P03", "53300", "25006"];
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +64,20 @@ impl StoreError {
         matches!(self, Self::Database(sqlx::Error::Database(e)) if e.is_unique_violation())
     }
 
+    /// Whether the database can't be reached now, or stops or starts: later the same may work.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(e)) => {
+                e.code().is_some_and(|code| AWAY.contains(&&*code) || code.starts_with("08"))
+            }
+            Self::Database(e) => {
+                matches!(e, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed)
+            }
+            Self::Migration(_) | Self::Unreadable { .. } => false,
+        }
+    }
+
     /// Whether there is no room to store anything.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
@@ -67,27 +92,29 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects to `url` (`sqlite:///path/file.db`) and brings the schema up to date.
+    /// Connects to `url` (`sqlite:///path/file.db`, or `postgres://user:password@host/database` with `sslmode` and the
+    /// other parameters of libpq) and brings the schema up to date. Several control planes may do so at once.
     ///
     /// # Errors
     /// When the database can't be reached or its schema is newer than this version.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let sqlite = url.starts_with("sqlite:");
+        let (setup, connections) = match url.starts_with("sqlite:") {
+            true => (SQLITE_SETUP, SQLITE_CONNECTIONS),
+            false => (POSTGRES_SETUP, POSTGRES_CONNECTIONS),
+        };
         let pool = AnyPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
+            .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if sqlite {
-                        sqlx::raw_sql(SQLITE_SETUP).execute(connection).await?;
-                    }
+                    sqlx::raw_sql(setup).execute(connection).await?;
                     Ok(())
                 })
             })
             .connect(url)
             .await?;
-        sqlx::migrate!("../migrations").run(&pool).await?;
+        migrate(&pool).await?;
         Ok(Self { pool })
     }
 
@@ -106,6 +133,18 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Brings the schema up to date. On Postgres one does so and the others wait (an advisory lock of sqlx's), as long as it
+/// takes; the connection is not used for anything else.
+async fn migrate(pool: &AnyPool) -> Result<(), StoreError> {
+    let mut connection = pool.acquire().await?.detach();
+    if connection.backend_name() == "PostgreSQL" {
+        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0;").execute(&mut connection).await?;
+    }
+    let done = sqlx::migrate!("../migrations").run(&mut connection).await;
+    connection.close().await?;
+    Ok(done?)
 }
 
 /// A column whose text is parsed by `T`.

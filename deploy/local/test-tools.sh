@@ -24,6 +24,8 @@ need kdig knot-dnsutils
 need nsd nsd
 need named bind9
 need pebble pebble
+# Debian keeps its programs out of the search path.
+[ -d /usr/lib/postgresql ] || packages="$packages postgresql"
 
 if [ -n "$packages" ]; then
     sudo=""

@@ -23,3 +23,5 @@ cargo deny --locked check bans licenses sources
 cargo machete
 step "Tests"
 cargo test --workspace --locked
+step "Tests of the control plane on Postgres"
+TEST_ENGINE=postgres cargo test -p control-plane --test control_plane --locked

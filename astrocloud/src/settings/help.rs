@@ -6,7 +6,7 @@ use super::Settings;
 use super::layers::{leaves, table, variable};
 
 /// Every setting with its meaning.
-const MEANINGS: [(&str, &str); 86] = [
+const MEANINGS: &[(&str, &str)] = &[
     ("data_dir", "Folder of all state"),
     ("base_domain", "Project `shop` is at shop.<base domain>"),
     ("listen.http", "Where visitors reach sites; port 0 takes a free one"),
@@ -108,7 +108,7 @@ pub fn print(settings: &Settings) -> anyhow::Result<String> {
     );
     let values = leaves(&table(settings)?);
     let mut section = "";
-    for (key, meaning) in MEANINGS {
+    for &(key, meaning) in MEANINGS {
         let Some((_, value)) = values.iter().find(|(known, _)| known == key) else { continue };
         let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
         if parent != section {

@@ -2,13 +2,22 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use common::problem::{MEDIA_TYPE, Problem};
 
 use crate::lifecycle::LifecycleError;
 use crate::store::StoreError;
+
+/// The stable word for a database that can't be reached.
+const DATABASE_AWAY: &str = "database_away";
+/// When whoever finds a part away should try again: seconds, for `Retry-After`.
+const TRY_AGAIN: HeaderValue = HeaderValue::from_static("5");
+
+/// Marks an answer that only says that the database can't be reached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DatabaseAway;
 
 /// An answer that is a problem.
 #[derive(Debug)]
@@ -58,27 +67,51 @@ impl ApiError {
         )
     }
 
+    /// The database can't be reached.
+    fn database_away() -> Self {
+        Self::new(
+            503,
+            DATABASE_AWAY,
+            "AstroCloud's database can't be reached at the moment. What is live goes on, and no deployment is lost. Try \
+             again in some seconds.",
+        )
+    }
+
     pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = %error, "a request failed");
-        if says_full(error) {
+        if says(error, StoreError::is_disk_full) || says_full(error) {
             return Self::disk_full();
+        }
+        if says(error, StoreError::is_away) {
+            return Self::database_away();
         }
         Self::new(500, "internal", "AstroCloud failed to do this; its log says why. Try again in a moment.")
     }
 }
 
+/// Whether an error comes from one that is of type `E` and `so`.
+fn says<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static), so: impl Fn(&E) -> bool) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.downcast_ref().is_some_and(&so))
+}
+
 /// Whether an error comes from a full disk.
 fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| {
-        error.downcast_ref::<StoreError>().is_some_and(StoreError::is_disk_full)
-            || error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
-    })
+    says(error, StoreError::is_disk_full)
+        || says(error, |e: &std::io::Error| e.kind() == std::io::ErrorKind::StorageFull)
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(CONTENT_TYPE, MEDIA_TYPE)], Json(self.0)).into_response()
+        let is_away = self.0.word() == DATABASE_AWAY;
+        let mut response = (status, [(CONTENT_TYPE, MEDIA_TYPE)], Json(self.0)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, TRY_AGAIN);
+        }
+        if is_away {
+            response.extensions_mut().insert(DatabaseAway);
+        }
+        response
     }
 }
 

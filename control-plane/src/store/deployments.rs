@@ -293,7 +293,7 @@ impl Store {
     /// When the database failed.
     pub async fn succeed(&self, row: &DeploymentRow, ready: &State) -> Result<Option<bool>, StoreError> {
         let mut tx = self.pool.begin().await?;
-        // Writes first, so that SQLite's transaction holds the write lock from the start.
+        lock(&mut tx, &row.project).await?;
         if !transition(&mut tx, &row.id, &row.state, ready).await? {
             return Ok(None);
         }
@@ -357,6 +357,7 @@ impl Store {
     /// When the database failed.
     pub async fn activate(&self, project: &ProjectId, id: &DeploymentId) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
+        lock(&mut tx, project).await?;
         flip(&mut tx, project, id, false).await?;
         tx.commit().await?;
         Ok(())
@@ -396,7 +397,17 @@ async fn transition(
     Ok(done.rows_affected() == 1)
 }
 
-/// Makes a ready deployment live, within a transaction. With `unless_newer`, `false` and no change when a deployment
+/// Lets no one else flip the project's pointer until the transaction ends. It writes, because that is what locks on both
+/// engines: SQLite's transaction has the write lock from the start, Postgres's the row.
+async fn lock(connection: &mut AnyConnection, project: &ProjectId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE projects SET live_deployment = live_deployment WHERE id = $1")
+        .bind(project.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Makes a ready deployment live, within a transaction that holds the [`lock`]. With `unless_newer`, `false` and no change when a deployment
 /// that was asked for later has been live already.
 async fn flip(
     connection: &mut AnyConnection,

@@ -20,6 +20,9 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 use url::Url;
 
+mod database;
+pub mod postgres;
+
 pub const TOKEN: &str = "ast_test-token";
 pub const FEED_TOKEN: &str = "feed_test-token";
 /// The route feed.
@@ -35,6 +38,7 @@ pub struct Platform {
     pub api: Url,
     client: reqwest::Client,
     folder: TempDir,
+    database_url: String,
 }
 
 /// An answer of the API.
@@ -54,14 +58,21 @@ impl Answer {
 
 impl Platform {
     pub async fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap()).await
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = database::create(folder.path()).await;
+        Self::start_in(folder, database_url).await
     }
 
-    async fn start_in(folder: TempDir) -> Self {
+    /// Starts on a database of the caller's.
+    pub async fn start_on(database_url: String) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), database_url).await
+    }
+
+    async fn start_in(folder: TempDir, database_url: String) -> Self {
         let at = |name: &str| folder.path().join(name);
         let listening = control_plane::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let config = Config {
-            database_url: format!("sqlite://{}?mode=rwc", at("db").display()),
+            database_url: database_url.clone(),
             api: listening.addr,
             base_domain: "sites.localhost".to_owned(),
             sites_url: Url::parse("http://sites.localhost:8080/").unwrap(),
@@ -78,13 +89,13 @@ impl Platform {
         let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();
         let ports = Ports { store, bus: bus.clone(), queue: queue.clone() };
         let plane = ControlPlane::start(listening, config, ports).await.unwrap();
-        Self { api: plane.api_url().clone(), plane, queue, bus, client: reqwest::Client::new(), folder }
+        Self { api: plane.api_url().clone(), plane, queue, bus, client: reqwest::Client::new(), folder, database_url }
     }
 
     /// The same installation, after its process ended and was started again.
     pub async fn restart(self) -> Self {
         self.plane.drain(Duration::from_secs(1)).await;
-        Self::start_in(self.folder).await
+        Self::start_in(self.folder, self.database_url).await
     }
 
     /// Where the installation keeps its state.

@@ -1,0 +1,62 @@
+//! A Postgres that is new, that stops and that comes back.
+
+use std::sync::Arc;
+
+use reqwest::StatusCode;
+use serde_json::json;
+use tokio::net::{TcpListener, UnixStream};
+
+use crate::support::postgres::Postgres;
+use crate::support::{Platform, until};
+
+#[tokio::test]
+async fn control_planes_that_start_together_on_an_empty_database_bring_its_schema_up_once() {
+    let url = Postgres::shared().create_database().await;
+    let starts = (0..3).map(|_| Platform::start_on(url.clone()));
+    let planes = futures::future::join_all(starts).await;
+    planes[0].project("shop").await;
+    for plane in &planes {
+        assert_eq!(plane.get("/projects/shop").await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn while_the_database_restarts_reads_wait_and_writes_say_that_it_is_away() {
+    let server = Arc::new(Postgres::start());
+    let platform = Platform::start_on(over_tcp(&server, &server.create_database().await).await).await;
+    platform.project("shop").await;
+    server.stop();
+
+    let refused = platform.post("/projects", json!({ "name": "second" })).await;
+    assert_eq!((refused.status, refused.problem()), (StatusCode::SERVICE_UNAVAILABLE, "database_away"));
+    let reads = futures::future::join_all((0..20).map(|_| platform.get("/projects/shop")));
+    let comes_back = async {
+        // All of them have found that the database is away.
+        tokio::task::yield_now().await;
+        server.begin();
+    };
+    for read in futures::future::join(reads, comes_back).await.0 {
+        assert_eq!(read.status, StatusCode::OK, "{}", read.body);
+    }
+    until(|| async { (platform.post("/projects", json!({ "name": "second" })).await.status == 201).then_some(()) }).await;
+}
+
+/// The database's address through a TCP port that stays when the server goes: it then ends connections at once, which is
+/// harder on a client than a refusal.
+async fn over_tcp(server: &Arc<Postgres>, url: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let socket = server.socket();
+            tokio::spawn(async move {
+                if let Ok(mut upstream) = UnixStream::connect(socket).await {
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+                }
+            });
+        }
+    });
+    let database = url.rsplit('/').next().unwrap();
+    format!("postgres://postgres@127.0.0.1:{port}/{database}")
+}

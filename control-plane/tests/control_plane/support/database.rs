@@ -1,0 +1,15 @@
+//! The engine that the tests run on: SQLite, or a Postgres of their own when `TEST_ENGINE` says so. Each test has a
+//! database to itself.
+
+use std::path::Path;
+
+use super::postgres::Postgres;
+
+/// A new and empty database. With SQLite it is a file in `folder`.
+pub async fn create(folder: &Path) -> String {
+    match std::env::var("TEST_ENGINE").as_deref() {
+        Ok("postgres") => Postgres::shared().create_database().await,
+        Ok("sqlite") | Err(_) => format!("sqlite://{}?mode=rwc", folder.join("db").display()),
+        Ok(other) => panic!("TEST_ENGINE is sqlite or postgres, not {other}"),
+    }
+}
