@@ -38,7 +38,8 @@ async fn while_the_database_restarts_reads_wait_and_writes_say_that_it_is_away()
     for read in futures::future::join(reads, comes_back).await.0 {
         assert_eq!(read.status, StatusCode::OK, "{}", read.body);
     }
-    until(|| async { (platform.post("/projects", json!({ "name": "second" })).await.status == 201).then_some(()) }).await;
+    until(|| async { (platform.post("/projects", json!({ "name": "second" })).await.status == 201).then_some(()) })
+        .await;
 }
 
 /// The database's address through a TCP port that stays when the server goes: it then ends connections at once, which is

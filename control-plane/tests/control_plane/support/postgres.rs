@@ -55,7 +55,14 @@ impl Postgres {
             run(Command::new("chown").arg("postgres:").arg(&folder));
         }
         run(as_postgres(&programs.join("initdb")).arg("-D").arg(&data).args([
-            "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8",
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
         ]));
         let mut server = as_postgres(&programs.join("postgres"));
         server.arg("-D").arg(&data).arg("-k").arg(&folder);
@@ -95,8 +102,7 @@ impl Postgres {
     /// A database that nobody else has.
     pub async fn create_database(&self) -> String {
         let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let mut connection =
-            super::until(|| async { PgConnection::connect(&self.url("postgres")).await.ok() }).await;
+        let mut connection = super::until(|| async { PgConnection::connect(&self.url("postgres")).await.ok() }).await;
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         self.url(&name)
