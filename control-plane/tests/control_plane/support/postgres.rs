@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -79,7 +79,8 @@ impl Postgres {
             .spawn()
             .unwrap();
         let (input, output) = (keeper.stdin.take().unwrap(), BufReader::new(keeper.stdout.take().unwrap()));
-        let server = Self { folder, keeper: Mutex::new(Keeper { input, output }), databases: AtomicU32::new(0) };
+        let keeper = Mutex::new(Keeper { input, output, _process: keeper });
+        let server = Self { folder, keeper, databases: AtomicU32::new(0) };
         server.begin();
         server
     }
@@ -117,6 +118,7 @@ impl Postgres {
 struct Keeper {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    _process: Child,
 }
 
 impl Keeper {
