@@ -75,9 +75,12 @@ async fn datagram(server: SocketAddr, request: DnsRequest, timeout: Duration) ->
 }
 
 async fn stream(server: SocketAddr, name: &Name, kind: RecordType, manner: Manner) -> Result<Message, ServerFault> {
-    let connect = TcpClientStream::exchange(server, None, manner.timeout, None, TokioRuntimeProvider::new());
+    // The provider owns the task that carries the exchange, so it lives as long.
+    let provider = TokioRuntimeProvider::new();
+    let connect = TcpClientStream::exchange(server, None, manner.timeout, None, provider.clone());
     let exchange = connect.await.map_err(fault)?;
     let answer = exchange.send(request(name, kind, manner, false, true)).first_answer().await.map_err(fault)?;
+    drop(provider);
     Ok(answer.into_message())
 }
 

@@ -14,7 +14,10 @@ use hickory_net::{
     DnsError, DnsHandle, NetError, dnssec::DnssecDnsHandle, runtime::TokioRuntimeProvider, xfer::FirstAnswer,
 };
 use hickory_proto::{
-    dnssec::{Proof, rdata::{DNSSECRData, RRSIG}},
+    dnssec::{
+        Proof,
+        rdata::{DNSSECRData, RRSIG},
+    },
     op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query},
     rr::{Name, RData, Record, RecordType},
 };

@@ -52,7 +52,11 @@ pub(crate) fn judge(message: &Message, name: &Name, kind: RecordType, zone: &Nam
     if let Some(referral) = referral(message, name, kind, zone) {
         return Judged::Referral(referral);
     }
-    if message.authoritative { Judged::Nothing(Existence::NoData) } else { Judged::Fault(ServerFault::NotAuthoritative) }
+    if message.authoritative {
+        Judged::Nothing(Existence::NoData)
+    } else {
+        Judged::Fault(ServerFault::NotAuthoritative)
+    }
 }
 
 /// Whether a record answers a question, by itself or by leading on.
@@ -140,11 +144,14 @@ pub(crate) fn cname(message: &Message, name: &Name) -> Option<(Name, u32)> {
 
 /// How long nothing may be remembered (RFC 2308 5), in seconds; not at all without an SOA.
 pub(crate) fn negative_ttl(message: &Message) -> u32 {
-    message.authorities.iter().find_map(|record| match &record.data {
-        RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
-        _ => None,
-    })
-    .unwrap_or(0)
+    message
+        .authorities
+        .iter()
+        .find_map(|record| match &record.data {
+            RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
+            _ => None,
+        })
+        .unwrap_or(0)
 }
 
 /// The zone that the message itself names, by an SOA or NS record at or above the name.

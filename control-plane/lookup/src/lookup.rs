@@ -53,7 +53,7 @@ impl Lookup {
 }
 
 async fn follow(walk: &Walk, name: &Name, kind: RecordType) -> Result<Found, LookupError> {
-    let mut cnames: Vec<Name> = Vec::new();
+    let mut chain = vec![absolute(name)];
     let mut name = absolute(name);
     let mut ttl = u32::MAX;
     loop {
@@ -63,19 +63,20 @@ async fn follow(walk: &Walk, name: &Name, kind: RecordType) -> Result<Found, Loo
             && let Some((target, cname_ttl)) = cname(&reply.message, &name)
         {
             ttl = ttl.min(cname_ttl);
-            let circle = cnames.contains(&target) || target == name;
-            cnames.push(target.clone());
+            let circle = chain.contains(&target);
+            chain.push(target.clone());
             if circle {
-                return Err(LookupError::Loop(cnames));
+                return Err(LookupError::Loop(chain));
             }
-            if cnames.len() > CNAMES_MAX {
-                return Err(LookupError::TooLong { names: cnames, max: CNAMES_MAX });
+            if chain.len() > CNAMES_MAX + 1 {
+                return Err(LookupError::TooLong { names: chain, max: CNAMES_MAX });
             }
             name = target;
             continue;
         }
         let zone = zone(walk, &reply, &name, kind).await?;
-        return Ok(finish(&reply, found, cnames, zone, ttl));
+        chain.remove(0);
+        return Ok(finish(&reply, found, chain, zone, ttl));
     }
 }
 
@@ -116,10 +117,9 @@ pub(crate) async fn zone(walk: &Walk, reply: &Reply, name: &Name, kind: RecordTy
     while at != *delegated && delegated.zone_of(&at) {
         if let Ok(message) = walk.ask_one(reply.server, &at, RecordType::SOA).await?
             && message.authoritative
+            && let Some(zone) = zone_of(&message, &at, delegated)
         {
-            if let Some(zone) = zone_of(&message, &at, delegated) {
-                return Ok(zone);
-            }
+            return Ok(zone);
         }
         // A CNAME hides the SOA of its own name.
         at = at.base_name();

@@ -101,7 +101,9 @@ pub struct ServerAddress(pub SocketAddr);
 
 /// A text that is no address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("\"{0}\" is no server's address: write an IP address, with a port if it is not 53: 192.0.2.1, [2001:db8::1]:5353")]
+#[error(
+    "\"{0}\" is no server's address: write an IP address, with a port if it is not 53: 192.0.2.1, [2001:db8::1]:5353"
+)]
 pub struct BadAddress(String);
 
 impl FromStr for ServerAddress {
@@ -147,7 +149,9 @@ pub struct Anchors(Vec<String>);
 
 /// A text that is no trust anchor.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("\"{text}\" is no trust anchor ({cause}): write \"iana\", or the root's DNSKEY record: . IN DNSKEY 257 3 8 AwEAA…")]
+#[error(
+    "\"{text}\" is no trust anchor ({cause}): write \"iana\", or the root's DNSKEY record: . IN DNSKEY 257 3 8 AwEAA…"
+)]
 pub struct BadAnchor {
     text: String,
     cause: String,
@@ -201,6 +205,8 @@ impl Anchors {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

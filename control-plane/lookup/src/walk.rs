@@ -246,10 +246,8 @@ impl Walk {
         }
         // A name that its own addresses depend on has none: what is asked meanwhile finds this.
         self.hosts.lock().await.insert(host.clone(), Vec::new());
-        let (v4, v6) = tokio::join!(
-            self.resolve(host, RecordType::A, depth + 1),
-            self.resolve(host, RecordType::AAAA, depth + 1)
-        );
+        let (v4, v6) =
+            tokio::join!(self.resolve(host, RecordType::A, depth + 1), self.resolve(host, RecordType::AAAA, depth + 1));
         let mut addresses = Vec::new();
         for (reply, kind) in [(v4, RecordType::A), (v6, RecordType::AAAA)] {
             match reply {

@@ -119,7 +119,6 @@ impl Net {
 pub fn zone(origin: &str, text: &str, key: Option<Arc<ZoneKey>>) -> anyhow::Result<Zone> {
     let origin = Name::from_ascii(origin)?;
     let records = master::read(text, &origin).context("the zone's text")?;
-    Zone::new(origin, records, key).map_err(|problems| {
-        anyhow::anyhow!(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    })
+    Zone::new(origin, records, key)
+        .map_err(|problems| anyhow::anyhow!(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
 }

@@ -18,7 +18,7 @@ pub enum Lifetime {
     Now,
     /// For a day of the year 2020.
     Past,
-    /// For a day of the year 2100.
+    /// For a day of the year 2080.
     Future,
 }
 
@@ -62,7 +62,7 @@ impl Keys {
         let (begin, end) = match lifetime {
             Lifetime::Now => ("now-3600", "now+2000000"),
             Lifetime::Past => ("20200101000000", "20200102000000"),
-            Lifetime::Future => ("21000101000000", "21000102000000"),
+            Lifetime::Future => ("20800101000000", "20800102000000"),
         };
         let words = ["-q", "-P", "-z", "-s", begin, "-e", end, "-o", &self.origin, "-f", "signed", "zone"];
         self.run("dnssec-signzone", &words)?;

@@ -1,6 +1,6 @@
 //! Servers that lie, mislead or lead in circles.
 
-use lookup::{LookupError, Name, RData, Record, RecordType, ServerFault, Settings};
+use lookup::{LookupError, Name, RData, Record, RecordType, ServerFault};
 use peers::answer;
 
 use crate::world::{a, data, head, name, world};
@@ -13,9 +13,7 @@ fn soa(zone: &str) -> Record {
 #[tokio::test]
 async fn addresses_inside_the_operators_networks_are_not_asked_unless_they_are_named() {
     let world = world(|_| "shop IN NS ns.shop\nns.shop IN A 127.0.0.1\n".to_owned()).await;
-    let named = world.settings();
-    let lookup = lookup::Lookup::new(Settings { server_timeout: named.server_timeout, ..named });
-    let error = lookup.ask(&name("www.shop.example."), RecordType::A).await.unwrap_err();
+    let error = world.lookup().ask(&name("www.shop.example."), RecordType::A).await.unwrap_err();
     let LookupError::Unanswered { faults, .. } = &error else { panic!("{error}") };
     assert_eq!(faults[0].1, ServerFault::Inner);
 }
@@ -65,10 +63,7 @@ async fn addresses_that_a_server_gives_for_names_that_are_not_its_own_are_not_be
     let mut at = Vec::new();
     let mut world = world(|net| {
         at = (0..4).map(|_| net.address()).collect();
-        format!(
-            "bad IN NS ns.bad\nns.bad IN A {}\ngood IN NS ns.good\nns.good IN A {}\n",
-            at[0], at[1]
-        )
+        format!("bad IN NS ns.bad\nns.bad IN A {}\ngood IN NS ns.good\nns.good IN A {}\n", at[0], at[1])
     })
     .await;
     // `bad.example.` delegates a zone to a server of `good.example.`, and says a wrong address for it.
@@ -106,10 +101,7 @@ async fn a_server_that_is_no_longer_in_charge_is_passed_over() {
     let mut at = Vec::new();
     let mut world = world(|net| {
         at = vec![net.address(), net.address()];
-        format!(
-            "shop IN NS a.shop\nshop IN NS b.shop\na.shop IN A {}\nb.shop IN A {}\n",
-            at[0], at[1]
-        )
+        format!("shop IN NS a.shop\nshop IN NS b.shop\na.shop IN A {}\nb.shop IN A {}\n", at[0], at[1])
     })
     .await;
     let not_in_charge = |query: &hickory_proto::op::Message, _: bool| {

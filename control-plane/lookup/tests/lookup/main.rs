@@ -1,4 +1,5 @@
 //! Questions to real name servers on loopback addresses.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod each;
 mod faults;

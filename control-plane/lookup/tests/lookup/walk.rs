@@ -33,7 +33,10 @@ async fn a_name_is_found_from_the_root_with_its_zone_and_time_to_live() {
     let mut addresses = data(&found.records);
     addresses.sort();
     assert_eq!(addresses, ["192.0.2.1", "192.0.2.2"]);
-    assert_eq!((found.zone, found.ttl, found.existence), (name("shop.example."), Duration::from_secs(120), Existence::Name));
+    assert_eq!(
+        (found.zone, found.ttl, found.existence),
+        (name("shop.example."), Duration::from_secs(120), Existence::Name)
+    );
     assert_eq!(found.records[0].name.to_string(), "www.shop.example.");
 
     let nothing = lookup.ask(&name("www.shop.example."), RecordType::AAAA).await.unwrap();
@@ -83,7 +86,10 @@ async fn cname_records_are_followed_across_zones_and_circles_are_named() {
     let gone = lookup.ask(&name("gone.shop.example."), RecordType::A).await.unwrap();
     assert_eq!((gone.existence, gone.cnames.len(), gone.ttl), (Existence::NoName, 1, Duration::from_secs(60)));
     let circle = lookup.ask(&name("one.shop.example."), RecordType::A).await.unwrap_err();
-    assert!(matches!(&circle, LookupError::Loop(names) if names.len() == 2), "{circle}");
+    assert_eq!(
+        circle.to_string(),
+        "the CNAME records lead in a circle: one.shop.example. → two.shop.example. → one.shop.example."
+    );
     let long = lookup.ask(&name("c0.shop.example."), RecordType::A).await.unwrap_err();
     assert!(matches!(long, LookupError::TooLong { .. }), "{long}");
 }
@@ -114,14 +120,13 @@ async fn a_child_zone_on_its_parents_server_is_known_as_a_zone_of_its_own() {
 async fn name_servers_in_other_zones_are_looked_up_and_a_changed_delegation_is_seen_at_once() {
     let mut net = peers::Net::new().unwrap();
     let (root, tld, host, old, new) = (net.address(), net.address(), net.address(), net.address(), net.address());
-    let root_zone =
-        format!("{}ns.root. IN A {root}\nexample. IN NS ns.nic.example.\nns.nic.example. IN A {tld}\n", head("ns.root."));
+    let root_zone = format!(
+        "{}ns.root. IN A {root}\nexample. IN NS ns.nic.example.\nns.nic.example. IN A {tld}\n",
+        head("ns.root.")
+    );
     net.nsd(root, &[(".", &root_zone)]).await.unwrap();
     let tld_zone = |ns: &str| {
-        format!(
-            "{}ns.nic IN A {tld}\nhost IN NS ns.host\nns.host IN A {host}\nshop IN NS {ns}.host\n",
-            head("ns.nic")
-        )
+        format!("{}ns.nic IN A {tld}\nhost IN NS ns.host\nns.host IN A {host}\nshop IN NS {ns}.host\n", head("ns.nic"))
     };
     let registry = net.own(tld, "example.", &tld_zone("old"), None).await.unwrap();
     let host_zone = format!("{}ns IN A {host}\nold IN A {old}\nnew IN A {new}\n", head("ns"));
