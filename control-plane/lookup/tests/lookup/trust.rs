@@ -28,7 +28,7 @@ async fn signed(delegations: impl FnOnce(&mut Net) -> String) -> Signed {
     net.nsd(root, &[(".", &root_keys.sign(&root_zone, Lifetime::Now).unwrap())]).await.unwrap();
     let tld_zone = format!("{}ns.nic IN A {tld}\nwww IN A 192.0.2.1\n{lines}", head("ns.nic"));
     net.nsd(tld, &[("example.", &tld_keys.sign(&tld_zone, Lifetime::Now).unwrap())]).await.unwrap();
-    let world = World { net, root, tld };
+    let world = World { net, root };
     let settings =
         Settings { trust_anchors: vec![root_keys.dnskey().unwrap()].try_into().unwrap(), ..world.settings() };
     Signed { world, settings }

@@ -135,7 +135,7 @@ async fn name_servers_in_other_zones_are_looked_up_and_a_changed_delegation_is_s
         let zone = format!("{}www IN A {answer}\n", head(&format!("{label}.host.example.")));
         net.nsd(address, &[("shop.example.", &zone)]).await.unwrap();
     }
-    let world = crate::world::World { net, root, tld };
+    let world = crate::world::World { net, root };
     let lookup = world.lookup();
     let asked = name("www.shop.example.");
     assert_eq!(data(&lookup.ask(&asked, RecordType::A).await.unwrap().records), ["192.0.2.1"]);

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use lookup::{Lookup, Name, RData, Record, Settings};
 use peers::Net;
 
-/// The servers and the addresses of root and top-level domain.
+/// The servers, and the root's address.
 pub struct World {
     pub net: Net,
     pub root: IpAddr,
-    pub tld: IpAddr,
 }
 
 pub fn name(text: &str) -> Name {
@@ -33,7 +32,7 @@ pub async fn world(delegations: impl FnOnce(&mut Net) -> String) -> World {
     net.nsd(root, &[(".", &root_zone)]).await.unwrap();
     let tld_zone = format!("{}ns.nic IN A {tld}\n{lines}", head("ns.nic"));
     net.nsd(tld, &[("example.", &tld_zone)]).await.unwrap();
-    World { net, root, tld }
+    World { net, root }
 }
 
 impl World {
