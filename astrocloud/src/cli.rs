@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::{config, edge_role, exit, up};
 
 mod cancel;
+mod db;
 mod deploy;
 mod deployments;
 mod env;
@@ -42,6 +43,9 @@ enum Command {
     Edge(Box<edge_role::EdgeRole>),
     /// Print the platform's settings with their defaults
     Config(print_config::PrintConfig),
+    /// The database: its schema, and moving to Postgres
+    #[command(subcommand)]
+    Db(db::Db),
     /// Remember a platform and its token
     Login(login::Login),
     /// Make a link that logs a browser in, once
@@ -85,6 +89,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Up(up) => up::run(*up),
         Command::Edge(edge) => edge_role::run(*edge),
         Command::Config(print) => print_config::run(&print),
+        Command::Db(db) => db::run(&db),
         command => {
             // A client waits for one thing at a time: further threads would only make it start later.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -105,7 +110,7 @@ async fn call(command: Command) -> anyhow::Result<u8> {
     }
     let client = client()?;
     match command {
-        Command::Up(_) | Command::Edge(_) | Command::Config(_) | Command::Login(_) | Command::Deploy(_) => {
+        Command::Up(_) | Command::Edge(_) | Command::Config(_) | Command::Db(_) | Command::Login(_) | Command::Deploy(_) => {
             Ok(exit::USAGE)
         }
         Command::LoginLink(link) => login_link::run(&link, &client).await,

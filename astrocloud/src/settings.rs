@@ -10,6 +10,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use serde::{Deserialize, Serialize};
 
 mod bytes;
+mod database;
 mod edge;
 mod help;
 mod layers;
@@ -17,6 +18,7 @@ mod maybe;
 mod parts;
 
 pub use bytes::Bytes;
+pub use database::Database;
 pub use edge::Edge;
 pub use help::print;
 pub use maybe::Maybe;
@@ -28,6 +30,7 @@ pub use maybe::Maybe;
 pub struct Settings {
     pub data_dir: PathBuf,
     pub base_domain: String,
+    pub database: Database,
     pub listen: Listen,
     pub builds: Builds,
     pub sources: Sources,
@@ -165,6 +168,7 @@ impl Default for Settings {
         Self {
             data_dir: PathBuf::from("data"),
             base_domain: "localhost".to_owned(),
+            database: Database::default(),
             listen: Listen::default(),
             builds: Builds::default(),
             sources: Sources::default(),

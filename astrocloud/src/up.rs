@@ -19,8 +19,7 @@ mod state;
 mod work;
 
 use platform::Platform;
-use state::State;
-pub use state::make_private;
+pub use state::{State, make_private};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -36,7 +36,7 @@ mod usage;
 pub use api::openapi;
 pub use feed::Arrived;
 pub use lifecycle::Lifecycle;
-pub use store::StoreError;
+pub use store::{StoreError, copy, schema};
 
 use certificates::Certificates;
 use feed::Hub;

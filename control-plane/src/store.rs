@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::{AnyPool, Connection as _, Row as _};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _};
 
 pub mod apps;
 pub mod certificates;
+pub mod copy;
 pub mod deployments;
 pub mod env;
 pub mod policies;
 pub mod projects;
+pub mod schema;
 pub mod tokens;
 pub mod usage;
 
@@ -98,11 +100,8 @@ impl Store {
     /// # Errors
     /// When the database can't be reached or its schema is newer than this version.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        sqlx::any::install_default_drivers();
-        let (setup, connections) = match url.starts_with("sqlite:") {
-            true => (SQLITE_SETUP, SQLITE_CONNECTIONS),
-            false => (POSTGRES_SETUP, POSTGRES_CONNECTIONS),
-        };
+        schema::migrate(url).await?;
+        let (setup, connections) = setup(url);
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -114,7 +113,6 @@ impl Store {
             })
             .connect(url)
             .await?;
-        migrate(&pool).await?;
         Ok(Self { pool })
     }
 
@@ -135,16 +133,21 @@ impl Store {
     }
 }
 
-/// Brings the schema up to date. On Postgres one does so and the others wait (an advisory lock of sqlx's), as long as it
-/// takes; the connection is not used for anything else.
-async fn migrate(pool: &AnyPool) -> Result<(), StoreError> {
-    let mut connection = pool.acquire().await?.detach();
-    if connection.backend_name() == "PostgreSQL" {
-        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0;").execute(&mut connection).await?;
+/// What a connection to this database begins with, and how many there may be.
+fn setup(url: &str) -> (&'static str, u32) {
+    sqlx::any::install_default_drivers();
+    match url.starts_with("sqlite:") {
+        true => (SQLITE_SETUP, SQLITE_CONNECTIONS),
+        false => (POSTGRES_SETUP, POSTGRES_CONNECTIONS),
     }
-    let done = sqlx::migrate!("../migrations").run(&mut connection).await;
-    connection.close().await?;
-    Ok(done?)
+}
+
+/// One connection, outside any pool.
+async fn connect(url: &str) -> Result<AnyConnection, StoreError> {
+    let (setup, _) = setup(url);
+    let mut connection = AnyConnection::connect(url).await?;
+    sqlx::raw_sql(setup).execute(&mut connection).await?;
+    Ok(connection)
 }
 
 /// A column whose text is parsed by `T`.

@@ -9,6 +9,7 @@ use super::layers::{leaves, table, variable};
 const MEANINGS: &[(&str, &str)] = &[
     ("data_dir", "Folder of all state"),
     ("base_domain", "Project `shop` is at shop.<base domain>"),
+    ("database.url", "postgres://user:password@host/database?sslmode=verify-full; empty is a file below data_dir"),
     ("listen.http", "Where visitors reach sites; port 0 takes a free one"),
     ("listen.https", "Where visitors reach sites over TLS; port 0 takes a free one"),
     ("listen.api", "Where the API and the dashboard are"),

@@ -85,7 +85,7 @@ impl Platform {
             Arc::new(OciLayout::new(state.private("images")?).context("the folder of images can't be used")?);
 
         let config = control_plane::Config {
-            database_url: state.database_url()?,
+            database_url: state.database_url(&settings.database)?,
             api: api.addr,
             sites_url: sites_url(&settings.base_domain, visitors.addr.port())?,
             base_domain: settings.base_domain.clone(),

@@ -12,6 +12,8 @@ use common::secret::{MasterKey, Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
+use crate::settings::Database;
+
 /// What the edges' token is derived for.
 const FEED_PURPOSE: &str = "astrocloud 2026-11 route feed token";
 /// File of the edges' token, for edges that run alone.
@@ -64,8 +66,16 @@ impl State {
         Secret::new(format!("feed_{}", URL_SAFE_NO_PAD.encode(self.master_key.derive(FEED_PURPOSE))))
     }
 
-    /// Address of the database.
-    pub fn database_url(&self) -> anyhow::Result<String> {
+    /// Address of the database that counts.
+    pub fn database_url(&self, database: &Database) -> anyhow::Result<String> {
+        match &database.url.0 {
+            Some(url) => Ok(url.reveal().to_owned()),
+            None => self.own_database_url(),
+        }
+    }
+
+    /// Address of the database that is a file of the folder.
+    pub fn own_database_url(&self) -> anyhow::Result<String> {
         let path = self.private("db")?.join("astrocloud.db");
         let path = path.to_str().context("the data folder's path is not UTF-8: choose another with --data-dir")?;
         Ok(format!("sqlite://{}?mode=rwc", utf8_percent_encode(path, PATH)))
@@ -198,7 +208,7 @@ mod tests {
     fn addresses_stand_for_the_same_folder_whatever_its_name() {
         let parent = tempfile::tempdir().unwrap();
         let state = State::open(&parent.path().join("a b?c%d")).unwrap();
-        assert!(state.database_url().unwrap().contains("a%20b%3Fc%25d/db/astrocloud.db?mode=rwc"));
+        assert!(state.own_database_url().unwrap().contains("a%20b%3Fc%25d/db/astrocloud.db?mode=rwc"));
         assert_eq!(state.objects_url().unwrap().to_file_path().unwrap(), state.path().join("objects"));
     }
 

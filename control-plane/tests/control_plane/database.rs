@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use reqwest::StatusCode;
+use common::api::DeploymentStatus;
+use control_plane::{copy, schema};
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::net::{TcpListener, UnixStream};
 
 use crate::support::postgres::Postgres;
-use crate::support::{Platform, until};
+use crate::support::{Platform, database, until};
 
 #[tokio::test]
 async fn control_planes_that_start_together_on_an_empty_database_bring_its_schema_up_once() {
@@ -40,6 +42,44 @@ async fn while_the_database_restarts_reads_wait_and_writes_say_that_it_is_away()
     }
     until(|| async { (platform.post("/projects", json!({ "name": "second" })).await.status == 201).then_some(()) })
         .await;
+}
+
+#[tokio::test]
+async fn an_installation_moves_from_sqlite_to_postgres_with_every_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = database::sqlite(folder.path());
+    let before = Platform::start_in(folder, file.clone()).await;
+    before.project("shop").await;
+    let first = before.deploy("shop").await;
+    let second = before.deploy("shop").await;
+    before.call(Method::PUT, "/projects/shop/env", Some(json!({ "variables": { "SECRET": "geheim" } }))).await;
+    let [env, policy] = [before.get("/projects/shop/env").await.body, before.get("/projects/shop/policy").await.body];
+    let folder = before.stop().await;
+
+    let target = Postgres::shared().create_database().await;
+    let copied = copy::copy(&file, &target).await.unwrap();
+    let rows = |table: &str| copied.iter().find(|c| c.table == table).unwrap().rows;
+    assert_eq!((rows("projects"), rows("deployments"), rows("env_variables")), (1, 2, 1));
+    let again = copy::copy(&file, &target).await.unwrap_err().to_string();
+    assert!(again.contains("holds nothing yet"), "{again}");
+
+    let after = Platform::start_in(folder, target).await;
+    assert_eq!(after.read(&second.id).await.status, DeploymentStatus::Live);
+    assert_eq!(after.read(&first.id).await.created_at, first.created_at);
+    assert_eq!(after.get("/projects/shop/env").await.body, env);
+    assert_eq!(after.get("/projects/shop/policy").await.body, policy);
+    after.ask("shop").await;
+    assert_eq!(after.claim().await.1.env["SECRET"].reveal(), "geheim");
+}
+
+#[tokio::test]
+async fn the_state_of_the_schema_is_told_without_changing_it() {
+    let url = Postgres::shared().create_database().await;
+    for _ in 0..2 {
+        assert!(schema::status(&url).await.unwrap().iter().all(|migration| migration.known && !migration.applied));
+    }
+    schema::migrate(&url).await.unwrap();
+    assert!(schema::status(&url).await.unwrap().iter().all(|migration| migration.applied));
 }
 
 /// The database's address through a TCP port that stays when the server goes: it then ends connections at once, which is

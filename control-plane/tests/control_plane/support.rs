@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 use url::Url;
 
-mod database;
+pub mod database;
 pub mod postgres;
 
 pub const TOKEN: &str = "ast_test-token";
@@ -68,7 +68,8 @@ impl Platform {
         Self::start_in(tempfile::tempdir().unwrap(), database_url).await
     }
 
-    async fn start_in(folder: TempDir, database_url: String) -> Self {
+    /// Starts an installation that was stopped, or a new one.
+    pub async fn start_in(folder: TempDir, database_url: String) -> Self {
         let at = |name: &str| folder.path().join(name);
         let listening = control_plane::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let config = Config {
@@ -94,8 +95,19 @@ impl Platform {
 
     /// The same installation, after its process ended and was started again.
     pub async fn restart(self) -> Self {
+        let database_url = self.database_url.clone();
+        self.restart_on(database_url).await
+    }
+
+    /// The same installation on another database.
+    pub async fn restart_on(self, database_url: String) -> Self {
+        Self::start_in(self.stop().await, database_url).await
+    }
+
+    /// Ends its process; what is left is its folder.
+    pub async fn stop(self) -> TempDir {
         self.plane.drain(Duration::from_secs(1)).await;
-        Self::start_in(self.folder, self.database_url).await
+        self.folder
     }
 
     /// Where the installation keeps its state.

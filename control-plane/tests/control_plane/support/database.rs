@@ -9,7 +9,12 @@ use super::postgres::Postgres;
 pub async fn create(folder: &Path) -> String {
     match std::env::var("TEST_ENGINE").as_deref() {
         Ok("postgres") => Postgres::shared().create_database().await,
-        Ok("sqlite") | Err(_) => format!("sqlite://{}?mode=rwc", folder.join("db").display()),
+        Ok("sqlite") | Err(_) => sqlite(folder),
         Ok(other) => panic!("TEST_ENGINE is sqlite or postgres, not {other}"),
     }
+}
+
+/// A SQLite database in `folder`.
+pub fn sqlite(folder: &Path) -> String {
+    format!("sqlite://{}?mode=rwc", folder.join("db").display())
 }
