@@ -110,9 +110,12 @@ async fn call(command: Command) -> anyhow::Result<u8> {
     }
     let client = client()?;
     match command {
-        Command::Up(_) | Command::Edge(_) | Command::Config(_) | Command::Db(_) | Command::Login(_) | Command::Deploy(_) => {
-            Ok(exit::USAGE)
-        }
+        Command::Up(_)
+        | Command::Edge(_)
+        | Command::Config(_)
+        | Command::Db(_)
+        | Command::Login(_)
+        | Command::Deploy(_) => Ok(exit::USAGE),
         Command::LoginLink(link) => login_link::run(&link, &client).await,
         Command::Deployments(list) => deployments::run(list, &client).await,
         Command::Logs(logs) => logs::run(logs, &client).await,

@@ -83,9 +83,9 @@ pub fn run(db: &Db) -> anyhow::Result<u8> {
 async fn status(which: &Which) -> anyhow::Result<u8> {
     let all = schema::status(&which.url()?).await?;
     if which.format.json {
-        let each = all.iter().map(|m| {
-            json!({ "version": m.version, "description": m.description, "applied": m.applied, "known": m.known })
-        });
+        let each = all.iter().map(
+            |m| json!({ "version": m.version, "description": m.description, "applied": m.applied, "known": m.known }),
+        );
         output::json(&each.collect::<Vec<_>>())?;
     } else {
         let state = |migration: &schema::Migration| match (migration.applied, migration.known) {

@@ -40,7 +40,9 @@ impl FromStr for DatabaseUrl {
         let url: Url = text.parse().map_err(|e| format!("this is no address: {e}"))?;
         match url.scheme() {
             "postgres" | "postgresql" => Ok(Self(url)),
-            other => Err(format!("`{other}` is no database that can be used: give postgres://…, or nothing for a file")),
+            other => {
+                Err(format!("`{other}` is no database that can be used: give postgres://…, or nothing for a file"))
+            }
         }
     }
 }

@@ -49,9 +49,8 @@ pub async fn status(url: &str) -> Result<Vec<Migration>, StoreError> {
 }
 
 async fn applied(connection: &mut AnyConnection) -> Result<Vec<i64>, StoreError> {
-    let found = sqlx::query("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
-        .fetch_all(connection)
-        .await;
+    let found =
+        sqlx::query("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version").fetch_all(connection).await;
     match found {
         Ok(rows) => Ok(rows.iter().map(|row| row.try_get("version")).collect::<Result<_, _>>()?),
         Err(sqlx::Error::Database(e)) if e.code().is_some_and(|code| NO_TABLE.contains(&&*code)) => Ok(Vec::new()),
