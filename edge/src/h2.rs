@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use h2::server::{Connection as H2, SendResponse};
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::connection::{Lent, Visits, Wait};
 use crate::lane::{Found, Hit, Missing};
-use crate::transport::Peer;
+use crate::transport::{Arrival, Peer};
 
 mod head;
 mod io;
@@ -80,7 +80,7 @@ const OK: u16 = 200;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(visits: &Arc<Visits>, connection: Lent, peer: Arc<Peer>) {
-    let digest = Arc::new(connection.digest());
+    let (digest, since) = (Arc::new(connection.digest()), connection.since());
     let io = Io::new(connection, Meter::new(visits.h2.control_frames_per_s));
     let cork = io.cork();
     // Boxed, because it is larger than what comes after it and soon over.
@@ -101,6 +101,7 @@ pub(crate) async fn serve(visits: &Arc<Visits>, connection: Lent, peer: Arc<Peer
         connection,
         cork,
         peer,
+        since,
         digest,
         streams: JoinSet::new(),
         drain: visits.newcomers.wait(),
@@ -141,6 +142,8 @@ struct Serving<'a> {
     connection: H2<Io<Lent>, Bytes>,
     cork: Cork,
     peer: Arc<Peer>,
+    /// When the connection began.
+    since: SystemTime,
     digest: Arc<Digest>,
     /// Requests that are being answered. They end with this.
     streams: JoinSet<()>,
@@ -238,7 +241,7 @@ impl Serving<'_> {
             Err(Wrong::Request(status)) => return self.refuse(status, respond),
         }
         let found = match body.is_end_stream() {
-            true => self.visits.lane.find_h2(&head, &self.peer),
+            true => self.visits.lane.find_h2(&head, Arrival { peer: &self.peer, since: self.since }),
             false => Found::Elsewhere,
         };
         match found {

@@ -1,12 +1,14 @@
 //! The quick way for hot files: a request over HTTP/1 is answered with bytes that are ready.
 //!
 //! In: a request's head. Out: an answer, built once by the code that answers all requests for files, or the word that
-//! the request takes the ordinary way: because it needs a decision of its own, or because its answer may not be kept.
+//! the request takes the ordinary way: because it needs a decision of its own, because its answer may not be kept, or
+//! because it may be refused, as the edge has too much to do.
 //!
 //! What is ready is kept under the deployment and everything else of a route that an answer depends on. So hosts with the
 //! same site share its answers, and a new deployment, as every other change of a route, is seen by the next request.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use common::id::DeploymentId;
@@ -14,15 +16,17 @@ use common::route::{Route, Target};
 use foldhash::fast::RandomState;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use ipnet::IpNet;
 use moka::sync::Cache as Moka;
-use observe::Observer;
 use tokio::time::Instant;
 use wire::{Framing, Head};
 
 use crate::cache::Cache;
+use crate::proxy::{Watch, visitor};
+use crate::request_id::RequestId;
 use crate::routes::{Entry, Routes};
 use crate::site::{self, Accepted, Answer, Body, Facts, names_tag};
-use crate::transport::Peer;
+use crate::transport::{Arrival, Peer};
 use crate::{answer, host};
 
 pub(crate) mod date;
@@ -47,7 +51,9 @@ pub(crate) struct Lane {
     routes: Arc<Routes>,
     cache: Cache,
     kept: Moka<Box<[u8]>, Kept, RandomState>,
-    observer: Arc<Observer>,
+    watch: Watch,
+    /// Proxies that speak for their visitors, who are found elsewhere.
+    trusted: Vec<IpNet>,
 }
 
 #[derive(Clone)]
@@ -82,6 +88,9 @@ pub(crate) struct Hit {
     entry: Arc<Entry>,
     ready: Arc<Ready>,
     is_unchanged: bool,
+    id: RequestId,
+    /// The answer's date.
+    at: SystemTime,
 }
 
 /// An answer that is not ready yet.
@@ -130,7 +139,7 @@ impl Key {
 }
 
 impl Lane {
-    pub(crate) fn new(routes: Arc<Routes>, cache: Cache, observer: Arc<Observer>) -> Self {
+    pub(crate) fn new(routes: Arc<Routes>, cache: Cache, watch: Watch, trusted: Vec<IpNet>) -> Self {
         #[allow(clippy::borrowed_box)] // As the cache calls it.
         let weight = |key: &Box<[u8]>, kept: &Kept| {
             let of_answer = match kept {
@@ -140,27 +149,40 @@ impl Lane {
             u32::try_from(ENTRY_OVERHEAD + key.len() + of_answer).unwrap_or(u32::MAX)
         };
         let kept = Moka::builder().max_capacity(MEMORY).weigher(weight).build_with_hasher(RandomState::default());
-        Self { routes, cache, kept, observer }
+        Self { routes, cache, kept, watch, trusted }
     }
 
     /// Looks for an answer; `bytes` begin with the head.
-    pub(crate) fn find(&self, head: &Head, bytes: &[u8], peer: &Peer) -> Found {
+    pub(crate) fn find(&self, head: &Head, bytes: &[u8], arrival: Arrival<'_>) -> Found {
         let Some(path) = usual_path(head, bytes) else { return Found::Elsewhere };
+        let is_cookie = |name: &[u8]| name.eq_ignore_ascii_case(header::COOKIE.as_str().as_bytes());
+        if !self.takes(arrival, || head.fields(bytes).any(|(name, _)| is_cookie(name))) {
+            return Found::Elsewhere;
+        }
         let Some(host) = head.host.and_then(|h| std::str::from_utf8(h.of(bytes)).ok()).and_then(host::normalized)
         else {
             return Found::Elsewhere;
         };
         let accept = head.accept_encoding.map(|a| a.of(bytes));
         let if_none_match = head.if_none_match.map(|list| list.of(bytes));
-        self.look(&Asked { host: &host, path, accept, if_none_match, is_head: head.method == wire::Method::Head }, peer)
+        let is_head = head.method == wire::Method::Head;
+        self.look(&Asked { host: &host, path, accept, if_none_match, is_head }, arrival.peer)
     }
 
     /// Looks for an answer to a request over HTTP/2 that has no body.
-    pub(crate) fn find_h2(&self, head: &Parts, peer: &Peer) -> Found {
-        match http2::read(head) {
-            Some(asked) => self.look(&asked.as_asked(), peer),
+    pub(crate) fn find_h2(&self, head: &Parts, arrival: Arrival<'_>) -> Found {
+        match http2::read(head).filter(|_| self.takes(arrival, || head.headers.contains_key(header::COOKIE))) {
+            Some(asked) => self.look(&asked.as_asked(), arrival.peer),
             None => Found::Elsewhere,
         }
+    }
+
+    /// Whether this visitor's requests may be answered here: nobody else's name is given, and none of them is refused
+    /// because the edge has too much to do. `is_known` is asked for only when some are.
+    fn takes(&self, arrival: Arrival<'_>, is_known: impl FnOnce() -> bool) -> bool {
+        let overload = self.watch.guard.overload();
+        let is_spared = !overload.is_shedding() || overload.spares(is_known(), arrival.is_new());
+        is_spared && !visitor::is_trusted(&self.trusted, arrival.peer.address.ip().to_canonical())
     }
 
     fn look(&self, asked: &Asked<'_>, peer: &Peer) -> Found {
@@ -226,7 +248,7 @@ impl Lane {
 
     /// Tells of what was sent as a request and is none.
     pub(crate) fn report_refused(&self, status: u16, peer: &Peer) {
-        report::refused(&self.observer, status, peer);
+        report::refused(&self.watch.observer, status, peer);
     }
 
     /// The head for visitors who have the file already.
@@ -286,30 +308,31 @@ fn hit(entry: &Arc<Entry>, ready: Arc<Ready>, if_none_match: Option<&[u8]>) -> F
         (Some(list), Some(tag)) => names_tag(list, tag),
         (Some(_), None) => return Found::Elsewhere,
     };
-    Found::Ready(Hit { entry: Arc::clone(entry), ready, is_unchanged })
+    let at = SystemTime::now();
+    Found::Ready(Hit { entry: Arc::clone(entry), ready, is_unchanged, id: RequestId::at(at), at })
 }
 
 impl Hit {
     /// Appends the answer's head, and returns its body.
     pub(crate) fn write_head(&self, to: &mut BytesMut, request: &Head, keeps: bool) -> &[u8] {
-        self.ready.write_head(to, request, keeps, self.is_unchanged);
+        self.ready.write_head(to, request, keeps, self);
         if self.is_unchanged { &[] } else { &self.ready.body }
     }
 
     /// The answer over HTTP/2, and its body.
     pub(crate) fn response(&self) -> (Response<()>, Bytes) {
         let body = if self.is_unchanged { Bytes::new() } else { self.ready.body.clone() };
-        (self.ready.response(self.is_unchanged), body)
+        (self.ready.response(self), body)
     }
 
     /// Tells of the request, which came at `since`.
     pub(crate) fn report(&self, lane: &Lane, head: &Head, bytes: &[u8], peer: &Peer, since: Instant) {
-        report::report(&lane.observer, &self.answered(peer, since), head, bytes);
+        report::report(&lane.watch.observer, &self.answered(peer, since), head, bytes);
     }
 
     /// The same over HTTP/2.
     pub(crate) fn report_h2(&self, lane: &Lane, head: &Parts, peer: &Peer, since: Instant) {
-        report::report_h2(&lane.observer, &self.answered(peer, since), head);
+        report::report_h2(&lane.watch.observer, &self.answered(peer, since), head);
     }
 
     fn answered<'a>(&'a self, peer: &'a Peer, since: Instant) -> report::Answered<'a> {
@@ -317,6 +340,6 @@ impl Hit {
             true => (StatusCode::NOT_MODIFIED.as_u16(), 0),
             false => (self.ready.status, self.ready.body.len()),
         };
-        report::Answered { entry: &self.entry, peer, status, sent, since }
+        report::Answered { entry: &self.entry, id: &self.id, peer, status, sent, since }
     }
 }

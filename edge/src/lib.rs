@@ -45,6 +45,7 @@ mod compress;
 mod host;
 mod page;
 mod proxy;
+mod request_id;
 
 mod cache;
 mod site;
@@ -137,9 +138,9 @@ impl Edge {
         let feed = tokio::spawn(feed::follow(plane, Arc::clone(&routes), kept.clone(), told, announce));
 
         let cache = Cache::new(store, config.cache_bytes, config.timeouts.store);
-        let lane = Lane::new(Arc::clone(&routes), cache.clone(), Arc::clone(&observer));
-        let front = Front { trusted_proxies: config.trusted_proxies, https_port: config.https_port };
         let watch = Watch { guard: Arc::clone(&guard), observer: Arc::clone(&observer) };
+        let lane = Lane::new(Arc::clone(&routes), cache.clone(), watch.clone(), config.trusted_proxies.clone());
+        let front = Front { trusted_proxies: config.trusted_proxies, https_port: config.https_port };
         let proxy = Proxy::new(Arc::clone(&routes), cache, wishes, config.timeouts, front, Kept::new(kept), watch);
         let settings = listener::Settings {
             max_connections: config.max_connections,

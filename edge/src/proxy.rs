@@ -44,7 +44,7 @@ mod protection;
 mod request_filter;
 mod response_filter;
 mod silence;
-mod trace;
+pub(crate) mod trace;
 mod upstream_peer;
 mod upstream_request_filter;
 mod upstream_response_filter;
@@ -92,6 +92,7 @@ pub(crate) struct Front {
 }
 
 /// What watches over all requests.
+#[derive(Clone)]
 pub(crate) struct Watch {
     pub(crate) guard: Arc<Guard>,
     pub(crate) observer: Arc<Observer>,

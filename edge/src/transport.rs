@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use pingora_core::{Error, ErrorType};
 use pingora_proxy::Session;
@@ -100,6 +100,9 @@ impl Peer {
     }
 }
 
+/// Age below which a connection counts as new: its visitor has seen nothing yet that a refusal would spoil.
+const NEW: Duration = Duration::from_secs(1);
+
 /// How a request came to the edge.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival<'a> {
@@ -107,6 +110,13 @@ pub(crate) struct Arrival<'a> {
     pub(crate) peer: &'a Peer,
     /// When the connection began.
     pub(crate) since: SystemTime,
+}
+
+impl Arrival<'_> {
+    /// Whether its connection is new.
+    pub(crate) fn is_new(&self) -> bool {
+        SystemTime::now().duration_since(self.since).is_ok_and(|age| age < NEW)
+    }
 }
 
 /// What a TLS handshake agreed upon.

@@ -397,13 +397,8 @@ const fn refuse(status: u16, retry_after: Option<Duration>, why: Why, rules: Vec
 }
 
 fn kind(facts: &Facts<'_>) -> Kind {
-    if facts.headers.contains_key(header::COOKIE) || facts.headers.contains_key(header::AUTHORIZATION) {
-        Kind::Known
-    } else if facts.is_first {
-        Kind::NewStranger
-    } else {
-        Kind::Stranger
-    }
+    let is_known = facts.headers.contains_key(header::COOKIE) || facts.headers.contains_key(header::AUTHORIZATION);
+    Kind::of(is_known, facts.is_first)
 }
 
 /// Time since the guard began, never zero.

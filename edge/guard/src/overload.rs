@@ -61,6 +61,17 @@ pub struct Overload {
     refused: AtomicU64,
 }
 
+impl Kind {
+    /// Of a request that shows who sent it, or not, and is the first of its connection, or not.
+    pub(crate) const fn of(is_known: bool, is_first: bool) -> Self {
+        match (is_known, is_first) {
+            (true, _) => Self::Known,
+            (false, true) => Self::NewStranger,
+            (false, false) => Self::Stranger,
+        }
+    }
+}
+
 impl Overload {
     /// Takes a tick's measures into account.
     pub fn observe(&self, measures: &Measures) {
@@ -94,6 +105,13 @@ impl Overload {
     #[must_use]
     pub fn is_shedding(&self) -> bool {
         self.shed.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether no request of this kind is refused at present: of one that shows by a cookie or credentials who sent
+    /// it, or not, and is the first of its connection, or not.
+    #[must_use]
+    pub fn spares(&self, is_known: bool, is_first: bool) -> bool {
+        self.shed.load(Ordering::Relaxed) <= Kind::of(is_known, is_first) as u32 * ALL
     }
 
     /// Requests refused since the start.
@@ -169,10 +187,12 @@ mod tests {
             let [new, strangers, known] =
                 [Kind::NewStranger, Kind::Stranger, Kind::Known].map(|kind| refused(&overload, kind));
             assert!((400..600).contains(&new) && strangers == 0 && known == 0, "{new} {strangers} {known}");
+            assert!(!overload.spares(false, true) && overload.spares(false, false) && overload.spares(true, true));
             ticks(&overload, measures, 6);
             let [new, strangers, known] =
                 [Kind::NewStranger, Kind::Stranger, Kind::Known].map(|kind| refused(&overload, kind));
             assert!(new > 900 && (300..700).contains(&strangers) && known == 0, "{new} {strangers} {known}");
+            assert!(!overload.spares(false, false) && overload.spares(true, false));
             ticks(&overload, measures, 100);
             let known = refused(&overload, Kind::Known);
             assert!((900..1000).contains(&known), "a few are always let in: {known}");

@@ -78,6 +78,12 @@ impl Observer {
         self.log.is_some()
     }
 
+    /// Whether somebody is told of a request's place in its trace.
+    #[must_use]
+    pub const fn needs_trace(&self) -> bool {
+        self.log.is_some() || self.traces.is_some()
+    }
+
     /// Counts of what happens beside requests.
     #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {

@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use http::StatusCode;
@@ -42,6 +43,11 @@ pub(crate) struct Lent {
 impl Lent {
     pub(super) const fn new(connection: Box<Connection>, home: Home) -> Self {
         Self { connection: Some(connection), home }
+    }
+
+    /// When the connection began; the present once it is lost.
+    pub(crate) fn since(&self) -> SystemTime {
+        self.connection.as_ref().map_or_else(SystemTime::now, |connection| connection.since)
     }
 
     /// What the phases may ask of the connection.

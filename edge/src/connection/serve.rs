@@ -21,7 +21,7 @@ use crate::config::Timeouts;
 use crate::h2::{self, H2Limits};
 use crate::lane::{Found, Hit, Lane, Missing};
 use crate::proxy::{Phases, Proxy};
-use crate::transport::{Peer, Transport};
+use crate::transport::{Arrival, Peer, Transport};
 
 /// How every HTTP/2 connection begins (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -216,7 +216,7 @@ impl Connection {
                         *drain = visits.drain.wait();
                     }
                     let keeps = head.keeps_alive && !visits.drain.has_come();
-                    match visits.lane.find(&head, &self.input, &self.peer) {
+                    match visits.lane.find(&head, &self.input, Arrival { peer: &self.peer, since: self.since }) {
                         Found::Ready(hit) => self.answer(&visits.lane, &hit, &head, keeps, now).await?,
                         other => {
                             self.send(&[]).await?;

@@ -41,7 +41,8 @@ pub(crate) fn append(to: &mut BytesMut) {
     append_at(to, SystemTime::now());
 }
 
-fn append_at(to: &mut BytesMut, now: SystemTime) {
+/// The same, for an answer that is written at `now`.
+pub(super) fn append_at(to: &mut BytesMut, now: SystemTime) {
     // Before 1970, no clock of a server that runs is.
     let second = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     LINE.with_borrow_mut(|line| {

@@ -2,11 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use pingora_http::ResponseHeader;
 use wire::{Head, Version};
 
-use super::date;
+use super::{Hit, date};
+use crate::answer;
 
 /// Bytes that a field takes beside its value in a map of fields, roughly.
 const FIELD: usize = 112;
@@ -15,9 +16,9 @@ const FIELD: usize = 112;
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(super) status: u16,
-    /// From the status line to the last field but `Date` and `Connection`.
+    /// From the status line to the name of the last field but `Date` and `Connection`, the request's id.
     head: Box<[u8]>,
-    /// The same for HTTP/2, with a place for `Date`.
+    /// The same for HTTP/2, with places for the id and `Date`.
     fields: HeaderMap,
     pub(super) body: Bytes,
     /// For visitors who have the file: its tag, and the head that says so.
@@ -49,26 +50,29 @@ impl Ready {
     }
 
     /// The head for one request over HTTP/2.
-    pub(super) fn response(&self, is_unchanged: bool) -> Response<()> {
+    pub(super) fn response(&self, hit: &Hit) -> Response<()> {
         let (status, fields) = match &self.unchanged {
-            Some((.., fields)) if is_unchanged => (StatusCode::NOT_MODIFIED, fields),
+            Some((.., fields)) if hit.is_unchanged => (StatusCode::NOT_MODIFIED, fields),
             _ => (StatusCode::from_u16(self.status).unwrap_or_default(), &self.fields),
         };
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = fields.clone();
+        response.headers_mut().insert(answer::REQUEST_ID, hit.id.field());
         response.headers_mut().insert(header::DATE, date::value());
         response
     }
 
     /// Appends the head for one request.
-    pub(super) fn write_head(&self, to: &mut BytesMut, request: &Head, keeps: bool, is_unchanged: bool) {
+    pub(super) fn write_head(&self, to: &mut BytesMut, request: &Head, keeps: bool, hit: &Hit) {
         let head = match &self.unchanged {
-            Some((_, head, _)) if is_unchanged => head,
+            Some((_, head, _)) if hit.is_unchanged => head,
             _ => &self.head,
         };
         to.extend_from_slice(head);
-        date::append(to);
+        to.extend_from_slice(hit.id.as_bytes());
+        to.extend_from_slice(b"\r\n");
+        date::append_at(to, hit.at);
         to.extend_from_slice(match (keeps, request.version) {
             (true, Version::Http11) => b"\r\n",
             (true, Version::Http10) => b"Connection: keep-alive\r\n\r\n",
@@ -77,14 +81,15 @@ impl Ready {
     }
 }
 
-/// The fields, with a place for `Date`: so the copy for an answer never grows.
+/// The fields, with places for the request's id and `Date`: so the copy for an answer never grows.
 fn fields(head: &Parts) -> HeaderMap {
     let mut fields = head.headers.clone();
+    fields.insert(answer::REQUEST_ID, HeaderValue::from_static(""));
     fields.insert(header::DATE, date::value());
     fields
 }
 
-/// The status line and the fields.
+/// The status line, the fields, and the name of the one that each request has its own value for.
 fn lines(head: &Parts) -> Box<[u8]> {
     let mut text = Vec::new();
     text.extend_from_slice(b"HTTP/1.1 ");
@@ -94,5 +99,7 @@ fn lines(head: &Parts) -> Box<[u8]> {
     text.extend_from_slice(b"\r\n");
     // Names are spelled as the ordinary way spells them.
     ResponseHeader::from(head.clone()).header_to_h1_wire(&mut text);
+    text.extend_from_slice(answer::REQUEST_ID.as_str().as_bytes());
+    text.extend_from_slice(b": ");
     text.into()
 }

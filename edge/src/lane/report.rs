@@ -7,12 +7,15 @@ use tokio::time::Instant;
 use wire::{Head, Version};
 
 use crate::access;
+use crate::proxy::trace::{self, Trace};
+use crate::request_id::RequestId;
 use crate::routes::Entry;
 use crate::transport::Peer;
 
 /// What the lane answered.
 pub(super) struct Answered<'a> {
     pub(super) entry: &'a Entry,
+    pub(super) id: &'a RequestId,
     pub(super) peer: &'a Peer,
     pub(super) status: u16,
     /// Bytes of the answer's body.
@@ -24,6 +27,8 @@ pub(super) struct Answered<'a> {
 /// Tells of a request; `bytes` begin with its head.
 pub(super) fn report(observer: &Observer, answered: &Answered<'_>, head: &Head, bytes: &[u8]) {
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let is_parent = |name: &[u8]| name.eq_ignore_ascii_case(trace::PARENT.as_str().as_bytes());
+    let parents = || head.fields(bytes).filter(|(name, _)| is_parent(name)).map(|(_, value)| value);
     tell(
         observer,
         answered,
@@ -32,6 +37,7 @@ pub(super) fn report(observer: &Observer, answered: &Answered<'_>, head: &Head, 
             path: text(head.address.of(bytes)),
             protocol: if head.version == Version::Http10 { Protocol::Http10 } else { Protocol::Http11 },
             user_agent: if observer.logs() { user_agent(head, bytes) } else { &[] },
+            trace: observer.needs_trace().then(|| Trace::of_stranger(parents(), observer).told()).flatten(),
             ..Record::default()
         },
     );
@@ -39,6 +45,7 @@ pub(super) fn report(observer: &Observer, answered: &Answered<'_>, head: &Head, 
 
 /// The same over HTTP/2.
 pub(super) fn report_h2(observer: &Observer, answered: &Answered<'_>, head: &Parts) {
+    let parents = || head.headers.get_all(trace::PARENT).iter().map(HeaderValue::as_bytes);
     tell(
         observer,
         answered,
@@ -47,6 +54,7 @@ pub(super) fn report_h2(observer: &Observer, answered: &Answered<'_>, head: &Par
             path: head.uri.path(),
             protocol: Protocol::H2,
             user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default(),
+            trace: observer.needs_trace().then(|| Trace::of_stranger(parents(), observer).told()).flatten(),
             ..Record::default()
         },
     );
@@ -62,6 +70,7 @@ fn tell<'a>(observer: &Observer, answered: &Answered<'a>, of_request: Record<'a>
         bytes_out: u64::try_from(answered.sent).unwrap_or(u64::MAX),
         duration: answered.since.elapsed(),
         cache: Some(CacheResult::Hit),
+        request_id: answered.id.as_str(),
         client: Some(answered.peer.address.ip().to_canonical()),
         tls: answered.peer.tls.as_ref().map(|tls| tls.version),
         ..of_request

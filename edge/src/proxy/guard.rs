@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use guard::{Facts, Verdict, Why};
@@ -14,15 +14,13 @@ use super::{Ctx, Proxy};
 use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
+use crate::transport::Arrival;
 
-/// Age below which a connection counts as new: its visitor has seen nothing yet that a refusal would spoil.
-const NEW: Duration = Duration::from_secs(1);
-
-/// The answer to a request that is refused or sent elsewhere; `since` is when its connection began.
+/// The answer to a request that is refused or sent elsewhere.
 pub(super) fn answer(
     proxy: &Proxy,
     request: &RequestHeader,
-    since: SystemTime,
+    arrival: Arrival<'_>,
     ctx: &mut Ctx,
     entry: &Entry,
 ) -> Option<Reply> {
@@ -37,7 +35,7 @@ pub(super) fn answer(
         method: request.method.as_str(),
         path: &decoded(request.uri.path()),
         headers: &request.headers,
-        is_first: SystemTime::now().duration_since(since).is_ok_and(|age| age < NEW),
+        is_first: arrival.is_new(),
     };
     match proxy.guard.admit(terms, &facts) {
         Verdict::Admit(permit) => {

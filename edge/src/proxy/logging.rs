@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, Version, header};
-use observe::{CacheResult, Protocol, Record, Trace, Upstream};
+use observe::{CacheResult, Protocol, Record, Upstream};
 use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_http::RequestHeader;
 use response_cache::{Forward, Status};
 
-use super::trace::SAMPLED;
 use super::{Ctx, Proxy};
 use crate::access;
 use crate::transport::Peer;
@@ -31,7 +30,6 @@ pub(super) fn logging(proxy: &Proxy, request: &RequestHeader, peer: Option<&Peer
     let route = ctx.entry.as_ref().map(|e| &e.route);
     let field = |name: HeaderName| text(&request.headers, name);
     let host = route.map(|r| &*r.host).or_else(|| field(header::HOST)).or_else(|| request.uri.host());
-    let trace = ctx.trace;
     let record = Record {
         project: route.map(|r| &*r.project),
         deployment: route.map(|r| r.deployment.as_str()),
@@ -46,12 +44,7 @@ pub(super) fn logging(proxy: &Proxy, request: &RequestHeader, peer: Option<&Peer
         cache: ctx.cached.map(cache_result),
         upstream: ctx.upstream,
         request_id: ctx.request_id.to_str().unwrap_or_default(),
-        trace: (trace.id != 0).then_some(Trace {
-            trace_id: trace.id,
-            span_id: trace.span,
-            parent: trace.parent,
-            sampled: trace.flags & SAMPLED != 0,
-        }),
+        trace: ctx.trace.told(),
         client: ctx.client.as_ref().map(IpAddr::to_canonical),
         tls: peer.and_then(|p| p.tls.as_ref()).map(|tls| tls.version),
         protocol: match request.version {

@@ -49,7 +49,7 @@ pub(super) async fn decide(
     arrival: Arrival<'_>,
     ctx: &mut Ctx,
 ) -> Decision {
-    let Arrival { peer, since } = arrival;
+    let peer = arrival.peer;
     visitor::introduce(proxy, request, peer, ctx);
     if let Err(page) = doubt::refuse(request) {
         return Decision::Reply(page.reply(request, None).closing());
@@ -68,7 +68,7 @@ pub(super) async fn decide(
         Err(page) => return Decision::Reply(page.reply(request, None)),
     };
     let refused = https::redirect(proxy, request, ctx, &entry);
-    let refused = refused.or_else(|| guard::answer(proxy, request, since, ctx, &entry));
+    let refused = refused.or_else(|| guard::answer(proxy, request, arrival, ctx, &entry));
     if let Some(reply) = refused {
         return Decision::Reply(reply);
     }

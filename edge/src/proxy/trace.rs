@@ -1,15 +1,16 @@
 //! W3C Trace Context: a request's place in a trace, continued or begun.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use observe::Observer;
 
 /// Names the trace and the caller's part of it.
-pub(super) const PARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const PARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What tracing systems add to it.
 pub(super) const STATE: HeaderName = HeaderName::from_static("tracestate");
 /// Length of a `traceparent` of version 00.
 const LEN: usize = 55;
 /// The caller records this trace.
-pub(super) const SAMPLED: u8 = 1;
+const SAMPLED: u8 = 1;
 
 /// A request's place in a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,10 +27,19 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Continues the trace that the request names, or begins one.
-    pub(super) fn of(headers: &HeaderMap, is_trusted: bool) -> Self {
-        let mut values = headers.get_all(PARENT).iter();
-        let told = match (values.next(), values.next()) {
-            (Some(value), None) => parse(value.as_bytes()),
+    pub(super) fn of(headers: &HeaderMap, is_trusted: bool, observer: &Observer) -> Self {
+        let values = headers.get_all(PARENT).iter().map(HeaderValue::as_bytes);
+        Self::continued(values, is_trusted).decided(is_trusted, observer)
+    }
+
+    /// Like [`Trace::of`], for a stranger; `parents` are the values of its fields [`PARENT`].
+    pub(crate) fn of_stranger<'a>(parents: impl Iterator<Item = &'a [u8]>, observer: &Observer) -> Self {
+        Self::continued(parents, false).decided(false, observer)
+    }
+
+    fn continued<'a>(mut parents: impl Iterator<Item = &'a [u8]>, is_trusted: bool) -> Self {
+        let told = match (parents.next(), parents.next()) {
+            (Some(value), None) => parse(value),
             _ => None,
         };
         let span = rand::random_range(1..=u64::MAX);
@@ -40,6 +50,25 @@ impl Trace {
             }
             None => Self { id: rand::random_range(1..=u128::MAX), parent: None, span, flags: 0 },
         }
+    }
+
+    /// Decides whether the trace is recorded, unless a trusted proxy has.
+    fn decided(mut self, is_trusted: bool, observer: &Observer) -> Self {
+        if !is_trusted || self.parent.is_none() {
+            // A stranger may name a trace, but not have it recorded: then a number that it can't choose decides.
+            let decides = if self.parent.is_none() { self.id } else { self.span.into() };
+            if observer.samples(decides) {
+                self.flags |= SAMPLED;
+            }
+        }
+        self
+    }
+
+    /// What is told of it; `None` as long as the request is not known.
+    pub(crate) fn told(&self) -> Option<observe::Trace> {
+        let Self { id, parent, span, flags } = *self;
+        let told = observe::Trace { trace_id: id, span_id: span, parent, sampled: flags & SAMPLED != 0 };
+        (id != 0).then_some(told)
     }
 
     /// The field for the app.
@@ -78,15 +107,14 @@ mod tests {
 
     #[test]
     fn a_trace_is_continued_and_only_a_trusted_proxy_has_it_recorded() {
-        let headers = HeaderMap::from_iter([(PARENT, GOOD.parse().unwrap())]);
-        let trace = Trace::of(&headers, true);
+        let trace = Trace::continued([GOOD.as_bytes()].into_iter(), true);
         assert_eq!((trace.id, trace.parent), (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, Some(0x00f0_67aa_0ba9_02b7)));
         assert_eq!(trace.flags, 1);
         let field = trace.field().unwrap();
         assert!(field.to_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert_ne!(field, GOOD, "the app's parent is the edge's span");
         assert_eq!(parse(field.as_bytes()).unwrap().1, trace.span);
-        assert_eq!(Trace::of(&headers, false).flags, 0);
+        assert_eq!(Trace::continued([GOOD.as_bytes()].into_iter(), false).flags, 0);
     }
 
     #[test]
@@ -105,8 +133,8 @@ mod tests {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }
         assert!(parse("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later".as_bytes()).is_some());
-        let begun = Trace::of(&HeaderMap::new(), false);
+        let begun = Trace::continued(std::iter::empty(), false);
         assert!(begun.id != 0 && begun.span != 0 && begun.parent.is_none());
-        assert_ne!(begun.id, Trace::of(&HeaderMap::new(), false).id);
+        assert_ne!(begun.id, Trace::continued(std::iter::empty(), false).id);
     }
 }

@@ -8,11 +8,11 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 use pingora_http::RequestHeader;
-use ulid::Ulid;
 
 use super::trace::{self, Trace};
 use super::{Ctx, Proxy};
 use crate::answer::REQUEST_ID;
+use crate::request_id::RequestId;
 use crate::transport::Peer;
 
 const PREFIX: &str = "x-forwarded-";
@@ -74,15 +74,8 @@ pub(super) fn introduce(proxy: &Proxy, request: &mut RequestHeader, peer: &Peer,
         (ctx.client, ctx.proxies) = through(&proxy.front.trusted_proxies, headers, neighbour);
     }
     let accepted = headers.get(&REQUEST_ID).filter(|id| is_trusted && is_id(id.as_bytes()));
-    ctx.request_id = accepted.cloned().unwrap_or_else(new_id);
-    ctx.trace = Trace::of(headers, is_trusted);
-    if !is_trusted || ctx.trace.parent.is_none() {
-        // A stranger may name a trace, but not have it recorded: then a number that it can't choose decides.
-        let decides = if ctx.trace.parent.is_none() { ctx.trace.id } else { ctx.trace.span.into() };
-        if proxy.observer.samples(decides) {
-            ctx.trace.flags |= trace::SAMPLED;
-        }
-    }
+    ctx.request_id = accepted.cloned().unwrap_or_else(|| RequestId::generate().field());
+    ctx.trace = Trace::of(headers, is_trusted, &proxy.observer);
 
     remove_claims(request);
     // These two are looked at by what makes the edge's own answers, which knows nothing but the request.
@@ -121,7 +114,8 @@ fn reads_as(name: &str, known: &str) -> bool {
     name.len() == known.len() && name.bytes().zip(known.bytes()).all(is_same)
 }
 
-fn is_trusted(nets: &[IpNet], address: IpAddr) -> bool {
+/// Whether an address is that of a proxy which the operator trusts.
+pub(crate) fn is_trusted(nets: &[IpNet], address: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&address))
 }
 
@@ -157,14 +151,6 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 fn is_id(text: &[u8]) -> bool {
     let is_fine = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:+/=@".contains(b);
     (1..=MAX_ID).contains(&text.len()) && text.iter().all(is_fine)
-}
-
-/// An id like no other, which sorts by time.
-fn new_id() -> HeaderValue {
-    let mut buffer = [0; ulid::ULID_LEN];
-    let text = Ulid::generate().array_to_str(&mut buffer);
-    // Letters and digits always are a header's value.
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 #[cfg(test)]
@@ -226,7 +212,6 @@ mod tests {
         for bad in ["", "a b", "a\"b", "ä", "a,b", &"x".repeat(129)] {
             assert!(!is_id(bad.as_bytes()), "{bad}");
         }
-        assert_ne!(new_id(), new_id());
-        assert!(is_id(new_id().as_bytes()));
+        assert!(is_id(RequestId::generate().as_bytes()));
     }
 }
