@@ -25,19 +25,19 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-async fn visit(world: &World) -> SendRequest<Bytes> {
+pub async fn visit(world: &World) -> SendRequest<Bytes> {
     let socket = TcpStream::connect(world.edge.addr()).await.unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
-fn get(host: &str, path: &str) -> http::request::Builder {
+pub fn get(host: &str, path: &str) -> http::request::Builder {
     Request::get(format!("http://{host}.localhost{path}"))
 }
 
 /// Sends a request without a body and takes the whole answer, making room as it comes.
-async fn ask(client: &mut SendRequest<Bytes>, request: http::request::Builder) -> (StatusCode, HeaderMap, Vec<u8>) {
+pub async fn ask(client: &mut SendRequest<Bytes>, request: http::request::Builder) -> (StatusCode, HeaderMap, Vec<u8>) {
     poll_fn(|cx| client.poll_ready(cx)).await.unwrap();
     let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
     take(soon(answer).await.unwrap()).await
