@@ -30,7 +30,7 @@ mod serve;
 mod wait;
 
 pub(crate) use ending::{Ending, Wait};
-pub(crate) use lent::Lent;
+pub(crate) use lent::{Lent, Origin};
 pub(crate) use pace::Pace;
 pub(crate) use serve::{LINGER, LINGER_BYTES, Visits, serve};
 

@@ -1,7 +1,7 @@
 //! A connection while Pingora has it.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -19,6 +19,7 @@ use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Connection;
+use crate::transport::{Arrival, Peer};
 
 /// Where a connection that was lent comes back to.
 #[derive(Clone, Debug, Default)]
@@ -45,19 +46,9 @@ impl Lent {
         Self { connection: Some(connection), home }
     }
 
-    /// When the connection began; the present once it is lost.
-    pub(crate) fn since(&self) -> SystemTime {
-        self.connection.as_ref().map_or_else(SystemTime::now, |connection| connection.since)
-    }
-
-    /// What the phases may ask of the connection.
-    pub(crate) fn digest(&self) -> Digest {
-        Digest {
-            ssl_digest: self.get_ssl_digest(),
-            timing_digest: self.get_timing_digest(),
-            proxy_digest: self.get_proxy_digest(),
-            socket_digest: self.get_socket_digest(),
-        }
+    /// What a request on it comes with.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.connection.as_deref().map(Origin::of)
     }
 
     fn get(self: Pin<&mut Self>) -> io::Result<&mut Connection> {
@@ -128,10 +119,62 @@ impl UniqueID for Lent {
     }
 }
 
+/// Where requests come from, for as long as their connection is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) peer: Arc<Peer>,
+    /// When the connection began.
+    since: SystemTime,
+    socket: RawFd,
+}
+
+impl Origin {
+    fn of(connection: &Connection) -> Self {
+        let Connection { transport, peer, since, .. } = connection;
+        Self { peer: Arc::clone(peer), since: *since, socket: transport.socket().as_raw_fd() }
+    }
+
+    /// How a request on it came.
+    pub(crate) fn arrival(&self) -> Arrival<'_> {
+        Arrival { peer: &self.peer, since: self.since }
+    }
+
+    /// What the phases may ask of the connection.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest {
+            ssl_digest: self.ssl(),
+            timing_digest: vec![Some(self.timing())],
+            proxy_digest: self.proxy(),
+            socket_digest: Some(Arc::new(self.socket())),
+        }
+    }
+
+    fn ssl(&self) -> Option<Arc<SslDigest>> {
+        let tls = self.peer.tls.as_ref()?;
+        Some(Arc::new(SslDigest::new(tls.cipher, tls.version, None, None, Vec::new())))
+    }
+
+    fn timing(&self) -> TimingDigest {
+        TimingDigest { established_ts: self.since, ..TimingDigest::default() }
+    }
+
+    /// Carries the [`crate::transport::Peer`] to the phases: see [`crate::transport::peer`].
+    fn proxy(&self) -> Option<Arc<ProxyDigest>> {
+        let nothing = ResponseHeader::build_no_case(StatusCode::OK, Some(0)).ok()?;
+        Some(Arc::new(ProxyDigest::new(Box::new(nothing), Some(Box::new(Arc::clone(&self.peer))))))
+    }
+
+    fn socket(&self) -> SocketDigest {
+        let digest = SocketDigest::from_raw_fd(self.socket);
+        // The cell is new, so this sets it.
+        let _ = digest.peer_addr.set(Some(self.peer.address.into()));
+        digest
+    }
+}
+
 impl Ssl for Lent {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        let tls = self.connection.as_ref()?.peer.tls.as_ref()?;
-        Some(Arc::new(SslDigest::new(tls.cipher, tls.version, None, None, Vec::new())))
+        self.origin()?.ssl()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
@@ -142,26 +185,18 @@ impl Ssl for Lent {
 
 impl GetTimingDigest for Lent {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        let established_ts = self.connection.as_ref().map(|c| c.since);
-        vec![established_ts.map(|established_ts| TimingDigest { established_ts, ..TimingDigest::default() })]
+        vec![self.origin().map(|origin| origin.timing())]
     }
 }
 
 impl GetProxyDigest for Lent {
-    /// Carries the [`crate::transport::Peer`] to the phases: see [`crate::transport::peer`].
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        let peer = Arc::clone(&self.connection.as_ref()?.peer);
-        let nothing = ResponseHeader::build_no_case(StatusCode::OK, Some(0)).ok()?;
-        Some(Arc::new(ProxyDigest::new(Box::new(nothing), Some(Box::new(peer)))))
+        self.origin()?.proxy()
     }
 }
 
 impl GetSocketDigest for Lent {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        let connection = self.connection.as_ref()?;
-        let digest = SocketDigest::from_raw_fd(connection.transport.socket().as_raw_fd());
-        // The cell is new, so this sets it.
-        let _ = digest.peer_addr.set(Some(connection.peer.address.into()));
-        Some(Arc::new(digest))
+        Some(Arc::new(self.origin()?.socket()))
     }
 }

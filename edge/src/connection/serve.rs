@@ -168,9 +168,8 @@ async fn process(visits: &Visits, lent: Box<Lent>, head: &Head) -> bool {
 /// Serves the whole connection as HTTP/2.
 async fn serve_h2(visits: &Arc<Visits>, mut connection: Box<Connection>) {
     connection.lend_wholly();
-    let peer = Arc::clone(&connection.peer);
     // In a place of its own, so that connections over HTTP/1 don't keep room for it.
-    Box::pin(h2::serve(visits, Lent::new(connection, Home::default()), peer)).await;
+    Box::pin(h2::serve(visits, Lent::new(connection, Home::default()))).await;
 }
 
 /// What follows on a connection.

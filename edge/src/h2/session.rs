@@ -1,11 +1,12 @@
-//! One stream of an HTTP/2 connection, as Pingora's proxy sees a visitor.
+//! One stream of an HTTP/2 connection, as Pingora's proxy sees a visitor: for apps that speak HTTP/2 themselves, and
+//! for WebSockets.
 //!
 //! It differs from Pingora's own in three things: interim answers reach the visitor (103, RFC 8297), a WebSocket
 //! opens over a stream (RFC 8441), and whoever takes no bytes for too long loses the stream.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::custom::CustomMessageWrite;
@@ -25,23 +26,15 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, ErrorType, OrErr as _, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use super::stream::Sender;
-use crate::answer;
-use crate::connection::{LINGER, LINGER_BYTES, Pace};
+use super::head;
+use super::stream::{Sender, given_up, linger};
+use super::visit::HTTP1_ONLY;
+use crate::connection::Pace;
 use crate::lane::date;
 
 /// Most bytes of a request's body that are kept so that another instance of the app may be asked: as much as Pingora
 /// keeps over HTTP/1.
 const RETRY: usize = 64 << 10;
-/// Fields that only have a meaning over HTTP/1 (RFC 9113 section 8.2.2).
-const HTTP1_ONLY: [HeaderName; 5] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
 /// A stream, from its request to the end of its answer.
 pub(super) struct Session {
     request: RequestHeader,
@@ -49,8 +42,6 @@ pub(super) struct Session {
     respond: SendResponse<Bytes>,
     sender: Option<Sender>,
     written: Option<Box<ResponseHeader>>,
-    /// Is told the answer's status.
-    status: Option<Arc<AtomicU16>>,
     has_ended: bool,
     tunnel: Tunnel,
     reading: Pace,
@@ -94,9 +85,8 @@ impl Session {
         respond: SendResponse<Bytes>,
         digest: Arc<Digest>,
         paces: Paces,
-        status: Option<Arc<AtomicU16>>,
     ) -> Result<Self> {
-        let is_websocket = request.extensions.get::<h2::ext::Protocol>().is_some_and(|p| p.as_str() == "websocket");
+        let is_websocket = head::is_websocket(&request);
         let mut request = RequestHeader::from(request);
         if is_websocket {
             as_http1_upgrade(&mut request)?;
@@ -107,7 +97,6 @@ impl Session {
             respond,
             sender: None,
             written: None,
-            status,
             has_ended: false,
             reading: paces.reading,
             writing: Some(paces.writing),
@@ -170,9 +159,6 @@ impl Session {
         for name in &HTTP1_ONLY {
             head.remove_header(name);
         }
-        if let Some(date) = head.remove_header(answer::APP_DATE) {
-            head.insert_header(header::DATE, date)?;
-        }
         if head.status.is_informational() {
             // Also an answer of its own: it tells the visitor nothing that HTTP/2 does not say otherwise.
             if head.status == StatusCode::CONTINUE {
@@ -190,9 +176,6 @@ impl Session {
         let sender = self.respond.send_response(answer, end).or_err(ErrorType::WriteError, "an answer's head");
         let sender = sender.map_err(|e| e.into_down())?;
         self.sender = self.writing.take().map(|pace| Sender::new(sender, pace));
-        if let Some(status) = &self.status {
-            status.store(head.status.as_u16(), Ordering::Relaxed);
-        }
         self.has_ended = end;
         self.written = Some(head);
         Ok(())
@@ -206,7 +189,7 @@ impl Session {
             return Err(Error::explain(ErrorType::InternalError, "a body without a head"));
         };
         self.bytes_sent += data.len();
-        sender.send(data, end).await?;
+        sender.send(data, end).await.map_err(unsent)?;
         self.has_ended = end;
         Ok(())
     }
@@ -214,43 +197,30 @@ impl Session {
     fn end(&mut self) -> Result<()> {
         // A stream without an answer is reset when this is dropped.
         if let Some(sender) = self.sender.as_mut().filter(|_| !self.has_ended) {
-            sender.end()?;
+            sender.end().map_err(unsent)?;
             self.has_ended = true;
         }
         Ok(())
     }
 
-    /// Reads for a while what a visitor still sends whose answer is complete: many take a stream that is reset then for
-    /// one without an answer.
-    async fn linger(&mut self) {
-        if self.tunnel != Tunnel::No || self.body.is_end_stream() {
-            return;
-        }
-        let read = async {
-            let mut rest = LINGER_BYTES;
-            while rest > 0 {
-                let Some(Ok(data)) = self.body.data().await else { return };
-                rest = rest.saturating_sub(data.len());
-                // Fails only for more than was received.
-                let _ = self.body.flow_control().release_capacity(data.len());
-            }
-        };
-        // Who takes longer has had the time to read.
-        let _ = tokio::time::timeout(LINGER, read).await;
-    }
-
     /// Ends when the visitor gives the stream up.
     async fn left(&mut self) -> Result<Option<Bytes>> {
-        let reason = match &mut self.sender {
-            Some(sender) => sender.left().await,
-            None => poll_fn(|cx| self.respond.poll_reset(cx)).await,
+        let why = match &mut self.sender {
+            Some(sender) => poll_fn(|cx| sender.poll_left(cx)).await,
+            None => given_up(poll_fn(|cx| self.respond.poll_reset(cx)).await),
         };
-        let why = match reason {
-            Ok(reason) => format!("the visitor gave the stream up: {reason}"),
-            Err(error) => format!("the connection ended: {error}"),
-        };
-        Err(Error::explain(ErrorType::ConnectionClosed, why).into_down())
+        Err(Error::because(ErrorType::ConnectionClosed, "the visitor left", why).into_down())
     }
+}
+
+/// Why an answer does not get to the visitor.
+fn unsent(error: io::Error) -> Box<Error> {
+    let kind = match error.kind() {
+        io::ErrorKind::TimedOut => ErrorType::WriteTimedout,
+        io::ErrorKind::ConnectionReset => ErrorType::ConnectionClosed,
+        _ => ErrorType::WriteError,
+    };
+    Error::because(kind, "an answer", error).into_down()
 }
 
 /// The HTTP/1.1 request that asks an app for the same WebSocket (RFC 8441 section 5, RFC 6455 section 4.1).
@@ -305,7 +275,7 @@ impl CustomSession for Session {
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
         if let Some(sender) = self.sender.as_mut().filter(|_| !self.has_ended) {
-            sender.send_trailers(trailers)?;
+            sender.send_trailers(trailers).map_err(unsent)?;
             self.has_ended = true;
         }
         Ok(())
@@ -391,7 +361,9 @@ impl CustomSession for Session {
 
     async fn finish(&mut self) -> Result<()> {
         self.end()?;
-        self.linger().await;
+        if self.tunnel == Tunnel::No {
+            linger(&mut self.body).await;
+        }
         Ok(())
     }
 

@@ -1,14 +1,15 @@
-//! The body of one answer on its way to the visitor, as fast as the visitor makes room for it.
+//! The body of one answer on its way to the visitor, as fast as the visitor makes room for it; and what a visitor still
+//! sends after that.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::io;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
-use pingora_core::{Error, ErrorType, OrErr as _, Result};
 
-use crate::connection::Pace;
+use crate::connection::{LINGER, LINGER_BYTES, Pace};
 
 /// A stream whose answer has begun.
 pub(super) struct Sender {
@@ -22,62 +23,92 @@ impl Sender {
     }
 
     /// Sends a piece, and the end with it.
-    pub(super) async fn send(&mut self, mut data: Bytes, end: bool) -> Result<()> {
+    pub(super) async fn send(&mut self, mut data: Bytes, end: bool) -> io::Result<()> {
+        poll_fn(|cx| self.poll_send(cx, &mut data, end)).await
+    }
+
+    /// Sends of a piece what the visitor makes room for, and the end with its last byte. Ready once all of it is sent.
+    ///
+    /// # Errors
+    /// When the visitor has left, or takes it too slowly, and so has lost the stream.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, data: &mut Bytes, end: bool) -> Poll<io::Result<()>> {
         if data.is_empty() && end {
-            return self.end();
+            return Poll::Ready(self.end());
         }
         while !data.is_empty() {
             self.stream.reserve_capacity(data.len());
-            let room = poll_fn(|cx| self.poll_room(cx)).await?;
+            let room = ready!(self.poll_room(cx))?;
             let piece = data.split_to(room.min(data.len()));
             self.pace.moved(piece.len());
-            let sent = self.stream.send_data(piece, end && data.is_empty());
-            sent.or_err(ErrorType::WriteError, "a body").map_err(|e| e.into_down())?;
+            self.stream.send_data(piece, end && data.is_empty()).map_err(io::Error::other)?;
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// How many bytes may be sent now. Who takes them too slowly loses the stream: its connection may be quick.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             let room = self.stream.capacity();
             if room > 0 {
                 return Poll::Ready(Ok(room));
             }
-            let error = match self.stream.poll_capacity(cx) {
+            return Poll::Ready(Err(match self.stream.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(_))) => continue,
-                Poll::Ready(Some(Err(error))) => Error::because(ErrorType::WriteError, "a body", error),
-                Poll::Ready(None) => Error::explain(ErrorType::ConnectionClosed, "the visitor gave the stream up"),
-                Poll::Pending => match self.pace.wait(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(error) => {
-                        self.stream.send_reset(Reason::CANCEL);
-                        Error::because(ErrorType::WriteTimedout, "a body", error)
-                    }
-                },
-            };
-            return Poll::Ready(Err(error.into_down()));
+                Poll::Ready(Some(Err(error))) => io::Error::other(error),
+                Poll::Ready(None) => io::Error::new(io::ErrorKind::ConnectionReset, "the stream was given up"),
+                Poll::Pending => {
+                    let too_slow = ready!(self.pace.wait(cx));
+                    self.stream.send_reset(Reason::CANCEL);
+                    too_slow
+                }
+            }));
         }
     }
 
     /// Sends the end.
-    pub(super) fn end(&mut self) -> Result<()> {
-        let sent = self.stream.send_data(Bytes::new(), true);
-        sent.or_err(ErrorType::WriteError, "the end of a body").map_err(|e| e.into_down())
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        self.stream.send_data(Bytes::new(), true).map_err(io::Error::other)
     }
 
     /// Sends trailers, and the end with them.
-    pub(super) fn send_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.stream.send_trailers(trailers).or_err(ErrorType::WriteError, "trailers").map_err(|e| e.into_down())
+    pub(super) fn send_trailers(&mut self, trailers: HeaderMap) -> io::Result<()> {
+        self.stream.send_trailers(trailers).map_err(io::Error::other)
     }
 
-    /// Ends when the visitor gives the stream up.
-    pub(super) async fn left(&mut self) -> std::result::Result<Reason, h2::Error> {
-        poll_fn(|cx| self.stream.poll_reset(cx)).await
+    /// Polls for the visitor's giving the stream up.
+    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.stream.poll_reset(cx).map(given_up)
     }
 
     /// Breaks the stream off.
     pub(super) fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
     }
+}
+
+/// Why a visitor waits for an answer no more.
+pub(super) fn given_up(reason: Result<Reason, h2::Error>) -> io::Error {
+    match reason {
+        Ok(reason) => io::Error::new(io::ErrorKind::ConnectionReset, format!("the stream was given up: {reason}")),
+        Err(error) => io::Error::other(error),
+    }
+}
+
+/// Reads for a while what a visitor still sends whose answer is complete: many take a stream that is reset then for
+/// one without an answer.
+pub(super) async fn linger(body: &mut RecvStream) {
+    if body.is_end_stream() {
+        return;
+    }
+    let read = async {
+        let mut rest = LINGER_BYTES;
+        while rest > 0 {
+            let Some(Ok(data)) = body.data().await else { return };
+            rest = rest.saturating_sub(data.len());
+            // Fails only for more than was received.
+            let _ = body.flow_control().release_capacity(data.len());
+        }
+    };
+    // Who takes longer has had the time to read.
+    let _ = tokio::time::timeout(LINGER, Box::pin(read)).await;
 }

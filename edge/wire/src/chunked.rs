@@ -75,10 +75,7 @@ enum State {
     /// At the beginning of a line after the last chunk.
     TrailerStart,
     /// Within a trailer field's name.
-    TrailerName {
-        name: [u8; NAME],
-        len: usize,
-    },
+    TrailerName(Name),
     /// Within its value.
     TrailerValue,
     /// After the CR of its line.
@@ -141,7 +138,7 @@ impl Chunks {
         match self.state {
             State::Data { .. } => Part::Data,
             State::TrailerStart
-            | State::TrailerName { .. }
+            | State::TrailerName(_)
             | State::TrailerValue
             | State::TrailerLf
             | State::LastLf
@@ -192,9 +189,9 @@ impl Chunks {
 
 fn trailer(state: &mut State, byte: u8) -> Result<State, Refusal> {
     Ok(match state {
-        State::TrailerStart if scan::is_token(byte) => named([0; NAME], 0, byte),
-        State::TrailerName { name, len } if scan::is_token(byte) => named(*name, *len, byte),
-        State::TrailerName { name, len } if byte == b':' && !is_forbidden(name, *len) => State::TrailerValue,
+        State::TrailerStart if scan::is_token(byte) => State::TrailerName(Name::default().with(byte)),
+        State::TrailerName(name) if scan::is_token(byte) => State::TrailerName(name.with(byte)),
+        State::TrailerName(name) if byte == b':' && !name.is_forbidden() => State::TrailerValue,
         State::TrailerValue if byte == b'\r' => State::TrailerLf,
         State::TrailerValue if byte == b'\t' || !scan::is_control(byte) => State::TrailerValue,
         State::TrailerLf if byte == b'\n' => State::TrailerStart,
@@ -202,14 +199,29 @@ fn trailer(state: &mut State, byte: u8) -> Result<State, Refusal> {
     })
 }
 
-fn named(mut name: [u8; NAME], len: usize, byte: u8) -> State {
-    if let Some(place) = name.get_mut(len) {
-        // As in heads, `_` is no way around.
-        *place = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    }
-    State::TrailerName { name, len: len + 1 }
+/// The beginning of a name, in lower case, and its length.
+#[derive(Clone, Copy, Debug, Default)]
+struct Name {
+    bytes: [u8; NAME],
+    len: usize,
 }
 
-fn is_forbidden(name: &[u8; NAME], len: usize) -> bool {
-    name.starts_with(b"x-forwarded") || name.get(..len).is_some_and(|name| FORBIDDEN.contains(&name))
+impl Name {
+    fn with(mut self, byte: u8) -> Self {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            // As in heads, `_` is no way around.
+            *place = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        }
+        Self { len: self.len + 1, ..self }
+    }
+
+    fn is_forbidden(&self) -> bool {
+        self.bytes.starts_with(b"x-forwarded") || self.bytes.get(..self.len).is_some_and(|n| FORBIDDEN.contains(&n))
+    }
+}
+
+/// Whether a field may come after the body that it belongs to (RFC 9110 section 6.5.1).
+#[must_use]
+pub fn may_be_trailer(name: &[u8]) -> bool {
+    !name.iter().fold(Name::default(), |name, byte| name.with(*byte)).is_forbidden()
 }

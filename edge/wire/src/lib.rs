@@ -16,6 +16,7 @@ mod response;
 mod scan;
 
 pub use body::{BodyGuard, Part};
+pub use chunked::may_be_trailer;
 pub use fields::Fields;
 pub use head::{Framing, Head, Limits, Parsed, parse};
 pub use line::{Method, Target, Version};

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
-use wire::{BodyGuard, Fields, Framing, Limits, Part, Refusal};
+use wire::{BodyGuard, Fields, Framing, Limits, Part, Refusal, may_be_trailer};
 
 /// Bytes that belong to the body, and whether it has ended, when it comes in these pieces.
 fn follow<'a>(framing: Framing, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<(usize, bool), Refusal> {
@@ -183,5 +183,15 @@ fn data_and_trailers_are_told_from_the_framing_wherever_a_body_is_cut() {
         assert_eq!((&*data, is_done), (&b"hello world"[..], true), "{at}");
         let fields: Vec<_> = Fields::of_trailers(&trailers).collect();
         assert_eq!(fields, [(&b"X-A"[..], &b"b"[..]), (b"X-C", b"")], "{at}");
+    }
+}
+
+#[test]
+fn a_trailer_is_no_field_by_which_a_message_is_read_however_it_is_spelled() {
+    for name in ["content-length", "Content_Length", "host", "TE", "x-forwarded-for", "X_Forwarded_Anything"] {
+        assert!(!may_be_trailer(name.as_bytes()), "{name}");
+    }
+    for name in ["grpc-status", "server-timing", "hosts", "content-length-of-something-else", ""] {
+        assert!(may_be_trailer(name.as_bytes()), "{name}");
     }
 }
