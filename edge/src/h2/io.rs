@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::meter::Meter;
+use super::meter::{Abuse, Meter};
 
 /// Bytes that are collected before they are written: four of TLS's largest records.
 const MOST: usize = 64 << 10;
@@ -25,14 +25,27 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Holds back what is written while it is set.
+/// What whoever serves a connection and what is below HTTP/2 tell each other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cork(Arc<AtomicBool>);
+pub(super) struct Switch(Arc<Switches>);
 
-impl Cork {
-    /// Sets or draws it. What is held back leaves with the next flush after.
-    pub(super) fn set(&self, holds: bool) {
-        self.0.store(holds, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Switches {
+    /// Whether what is written is held back.
+    corked: AtomicBool,
+    /// Whether the visitor has opened a window beyond all bounds.
+    overflown: AtomicBool,
+}
+
+impl Switch {
+    /// Holds back what is written, or no more: it leaves with the next flush after.
+    pub(super) fn cork(&self, holds: bool) {
+        self.0.corked.store(holds, Ordering::Relaxed);
+    }
+
+    /// Whether the visitor has opened a window beyond all bounds.
+    pub(super) fn is_overflown(&self) -> bool {
+        self.0.overflown.load(Ordering::Relaxed)
     }
 }
 
@@ -45,16 +58,16 @@ pub(super) struct Io<T> {
     out: Vec<u8>,
     /// Bytes of it that are written.
     written: usize,
-    cork: Cork,
+    switch: Switch,
 }
 
 impl<T: AsyncWrite + Unpin> Io<T> {
     pub(super) fn new(io: T, meter: Meter) -> Self {
-        Self { io, meter, out: Vec::new(), written: 0, cork: Cork::default() }
+        Self { io, meter, out: Vec::new(), written: 0, switch: Switch::default() }
     }
 
-    pub(super) fn cork(&self) -> Cork {
-        self.cork.clone()
+    pub(super) fn switch(&self) -> Switch {
+        self.switch.clone()
     }
 
     /// Writes all that was collected.
@@ -110,10 +123,16 @@ impl<T: AsyncRead + Unpin> AsyncRead for Io<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if self.meter.follow(&buf.filled()[before..]) {
-            return Poll::Ready(Ok(()));
-        }
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the visitor sends too many control frames")))
+        Poll::Ready(match self.meter.follow(&buf.filled()[before..]) {
+            Ok(()) => Ok(()),
+            Err(Abuse::Window) => {
+                self.switch.0.overflown.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(Abuse::Flood) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "the visitor sends too many control frames"))
+            }
+        })
     }
 }
 
@@ -149,7 +168,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Io<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.cork.0.load(Ordering::Relaxed) {
+        if self.switch.0.corked.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_out(cx))?;
@@ -180,11 +199,11 @@ mod tests {
     #[tokio::test]
     async fn what_is_held_back_leaves_with_the_flush_after() {
         let (mut io, mut far) = pair(100);
-        io.cork().set(true);
+        io.switch().cork(true);
         io.write_all(b"one ").await.unwrap();
         io.flush().await.unwrap();
         io.write_all(b"two").await.unwrap();
-        io.cork().set(false);
+        io.switch().cork(false);
         io.flush().await.unwrap();
         let mut read = [0; 100];
         let count = far.read(&mut read).await.unwrap();
@@ -195,7 +214,7 @@ mod tests {
     async fn pieces_of_every_size_arrive_in_order_however_little_goes_at_once() {
         for room in [1000, RECORD, 1 << 20] {
             let (mut io, mut far) = pair(room);
-            io.cork().set(true);
+            io.switch().cork(true);
             let sizes = [9, 1, RECORD - 1, RECORD, RECORD + 9, 30, 3 * RECORD, MOST, 5000, MOST + 7, 1];
             let sent: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|n| (n % 251) as u8).collect();
             let expected = sent.clone();
@@ -210,7 +229,7 @@ mod tests {
                         piece = &piece[count..];
                     }
                 }
-                io.cork().set(false);
+                io.switch().cork(false);
                 io.shutdown().await.unwrap();
             };
             let mut read = Vec::new();

@@ -1,11 +1,16 @@
 //! Bounds frames that cost the edge work and the visitor nothing: floods of PING, SETTINGS, RST_STREAM, PRIORITY,
 //! CONTINUATION, WINDOW_UPDATE and empty DATA frames (RFC 9113 section 10.5; CVE-2019-9511, -9512, -9515, -9518,
-//! CVE-2023-44487, CVE-2024-27316).
+//! CVE-2023-44487, CVE-2024-27316). Also notices windows that a visitor opens beyond all bounds.
 
 use tokio::time::Instant;
 
 /// Bytes of a frame's head (RFC 9113 section 4.1).
 const HEAD: usize = 9;
+/// Bytes of a WINDOW_UPDATE frame, and of its payload (RFC 9113 section 6.9).
+const UPDATE: usize = HEAD + UPDATE_PAYLOAD;
+const UPDATE_PAYLOAD: usize = 4;
+/// Largest window of a stream (RFC 9113 section 6.9.1).
+const MAX_WINDOW: usize = (1 << 31) - 1;
 /// Bytes before the first frame (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
 
@@ -23,17 +28,50 @@ const BYTES: usize = 512;
 /// How many seconds' worth of frames may come at once.
 const BURST_S: u64 = 4;
 
+/// What a visitor does that ends its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Abuse {
+    /// Frames that cost nothing come too often.
+    Flood,
+    /// A stream's window is larger than any may be (RFC 9113 section 6.9.1).
+    Window,
+}
+
 /// Counts the frames of a connection as they are read.
 #[derive(Debug)]
 pub(super) struct Meter {
-    head: [u8; HEAD],
-    /// Bytes of the head that have come.
+    /// The head of a frame, and the payload of one that opens a window.
+    frame: [u8; UPDATE],
+    /// Bytes of it that have come.
     have: usize,
+    /// Whether a window's payload comes next.
+    is_update: bool,
     /// Bytes to go before the next head.
     skip: usize,
     budget: Budget,
+    opened: Opened,
     /// Bytes that were written and have not been counted yet.
     written: usize,
+}
+
+/// By how much the window of one stream was opened at least beyond what was sent since. The library below HTTP/2 looks
+/// no more at the windows of streams whose answer is complete.
+#[derive(Debug, Default)]
+struct Opened {
+    stream: u32,
+    by: usize,
+}
+
+impl Opened {
+    /// Whether a window can be that large.
+    fn add(&mut self, stream: u32, by: usize) -> bool {
+        if self.stream != stream {
+            *self = Self { stream, by: 0 };
+        }
+        self.by = self.by.saturating_add(by);
+        // Too large a window of the connection, stream 0, is noticed in any case.
+        stream == 0 || self.by <= MAX_WINDOW
+    }
 }
 
 /// What a visitor may spend on frames: so much a second, and for a moment what was not spent in the seconds before.
@@ -71,19 +109,31 @@ impl Budget {
 impl Meter {
     /// Bounds control frames to so many a second.
     pub(super) fn new(frames_per_s: u32) -> Self {
-        Self { head: [0; HEAD], have: 0, skip: PREFACE, budget: Budget::new(frames_per_s), written: 0 }
+        Self {
+            frame: [0; UPDATE],
+            have: 0,
+            is_update: false,
+            skip: PREFACE,
+            budget: Budget::new(frames_per_s),
+            opened: Opened::default(),
+            written: 0,
+        }
     }
 
     /// So many bytes were written to the visitor.
     pub(super) fn wrote(&mut self, bytes: usize) {
+        self.opened.by = self.opened.by.saturating_sub(bytes);
         self.written += bytes;
         let more = u64::try_from(self.written / BYTES).unwrap_or(u64::MAX);
         self.written %= BYTES;
         self.budget.add(more.saturating_mul(CHEAP));
     }
 
-    /// Looks at what was read. Returns whether it is within bounds.
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> bool {
+    /// Looks at what was read.
+    ///
+    /// # Errors
+    /// When it is out of bounds.
+    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Abuse> {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let count = self.skip.min(bytes.len());
@@ -91,27 +141,47 @@ impl Meter {
                 bytes = &bytes[count..];
                 continue;
             }
-            let count = (HEAD - self.have).min(bytes.len());
-            self.head[self.have..self.have + count].copy_from_slice(&bytes[..count]);
+            let wanted = if self.is_update { UPDATE } else { HEAD };
+            let count = (wanted - self.have).min(bytes.len());
+            self.frame[self.have..self.have + count].copy_from_slice(&bytes[..count]);
             self.have += count;
             bytes = &bytes[count..];
-            if self.have == HEAD {
-                self.have = 0;
-                let [a, b, c, kind, flags, ..] = self.head;
-                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                let cost = match kind {
-                    // These are bounded by the number of streams.
-                    HEADERS => 0,
-                    DATA if self.skip > 0 || flags & END_STREAM != 0 => 0,
-                    WINDOW_UPDATE => CHEAP,
-                    _ => DEAR,
-                };
-                if cost > 0 && !self.budget.spend(cost) {
-                    return false;
-                }
+            if self.have == wanted {
+                if self.is_update { self.update()? } else { self.head()? }
             }
         }
-        true
+        Ok(())
+    }
+
+    /// The head of a frame has come.
+    fn head(&mut self) -> Result<(), Abuse> {
+        let [a, b, c, kind, flags, ..] = self.frame;
+        self.have = 0;
+        self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        let cost = match kind {
+            // These are bounded by the number of streams.
+            HEADERS => 0,
+            DATA if self.skip > 0 || flags & END_STREAM != 0 => 0,
+            WINDOW_UPDATE => CHEAP,
+            _ => DEAR,
+        };
+        if cost > 0 && !self.budget.spend(cost) {
+            return Err(Abuse::Flood);
+        }
+        if kind == WINDOW_UPDATE && self.skip == UPDATE_PAYLOAD {
+            (self.have, self.skip, self.is_update) = (HEAD, 0, true);
+        }
+        Ok(())
+    }
+
+    /// A frame that opens a window has come.
+    fn update(&mut self) -> Result<(), Abuse> {
+        (self.have, self.is_update) = (0, false);
+        let [_, _, _, _, _, s0, s1, s2, s3, i0, i1, i2, i3] = self.frame;
+        // The first bits mean nothing.
+        let [stream, by] = [[s0, s1, s2, s3], [i0, i1, i2, i3]].map(|bytes| u32::from_be_bytes(bytes) & u32::MAX >> 1);
+        let is_fine = self.opened.add(stream, by.try_into().unwrap_or(usize::MAX));
+        is_fine.then_some(()).ok_or(Abuse::Window)
     }
 }
 
@@ -152,34 +222,34 @@ mod tests {
             let bytes = frames(kind, len, 401);
             for size in [1, 7, 100, bytes.len()] {
                 let mut meter = meter();
-                let fine = bytes.chunks(size).all(|piece| meter.follow(piece));
+                let fine = bytes.chunks(size).all(|piece| meter.follow(piece).is_ok());
                 assert_eq!(fine, !flood, "kind {kind} in pieces of {size}");
             }
-            assert!(meter().follow(&frames(kind, len, 400)), "kind {kind}");
+            assert!(meter().follow(&frames(kind, len, 400)).is_ok(), "kind {kind}");
         }
-        assert!(meter().follow(&frames(WINDOW_UPDATE, 4, 3200)));
-        assert!(!meter().follow(&frames(WINDOW_UPDATE, 4, 3201)));
+        assert!(meter().follow(&frames(WINDOW_UPDATE, 4, 3200)).is_ok());
+        assert!(meter().follow(&frames(WINDOW_UPDATE, 4, 3201)).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_at_its_pace_is_never_too_much() {
         let mut meter = meter();
-        assert!(meter.follow(&frames(PING, 8, 400)));
+        assert!(meter.follow(&frames(PING, 8, 400)).is_ok());
         for _ in 0..100 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            assert!(meter.follow(&frames(PING, 8, 100)[PREFACE..]));
+            assert!(meter.follow(&frames(PING, 8, 100)[PREFACE..]).is_ok());
         }
-        assert!(!meter.follow(&frames(PING, 8, 1)[PREFACE..]));
+        assert!(meter.follow(&frames(PING, 8, 1)[PREFACE..]).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_much_may_make_room_often() {
         let mut meter = meter();
-        assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 3200)));
+        assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 3200)).is_ok());
         for _ in 0..10_000 {
             meter.wrote(300);
             meter.wrote(300);
-            assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 1)[PREFACE..]));
+            assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 1)[PREFACE..]).is_ok());
         }
     }
 
@@ -188,7 +258,32 @@ mod tests {
         let mut frame = frames(DATA, 0, 1)[PREFACE..].to_vec();
         frame[FLAGS] = END_STREAM;
         let mut meter = meter();
-        assert!(meter.follow(&[b'P'; PREFACE]));
-        assert!(meter.follow(&frame.repeat(1000)));
+        assert!(meter.follow(&[b'P'; PREFACE]).is_ok());
+        assert!(meter.follow(&frame.repeat(1000)).is_ok());
+    }
+
+    /// Opens a stream's window.
+    fn update(stream: u32, by: u32) -> Vec<u8> {
+        let mut frame = vec![0, 0, 4, WINDOW_UPDATE, 0];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(by.to_be_bytes());
+        frame
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_beyond_all_bounds_is_noticed_however_it_is_cut() {
+        const MOST: u32 = u32::MAX >> 1;
+        for size in [1, 5, 100] {
+            let mut meter = meter();
+            let mut follow = |meter: &mut Meter, bytes: &[u8]| bytes.chunks(size).try_for_each(|b| meter.follow(b));
+            assert_eq!(follow(&mut meter, &[b'P'; PREFACE]), Ok(()));
+            assert_eq!(follow(&mut meter, &update(1, MOST)), Ok(()));
+            assert_eq!(follow(&mut meter, &update(3, MOST)), Ok(()), "another stream's is another");
+            meter.wrote(10);
+            assert_eq!(follow(&mut meter, &update(3, 10)), Ok(()), "what was sent may be sent again");
+            assert_eq!(follow(&mut meter, &update(0, MOST)), Ok(()));
+            assert_eq!(follow(&mut meter, &update(3, MOST)), Ok(()));
+            assert_eq!(follow(&mut meter, &update(3, 1)), Err(Abuse::Window));
+        }
     }
 }

@@ -17,7 +17,7 @@ use relay::Clock;
 use tokio::time::Instant;
 
 use super::head::{self, Wrong};
-use super::io::{Cork, Io};
+use super::io::{Io, Switch};
 use super::session::{Paces, Session};
 use super::stream::Sender;
 use super::{LEAVE, visit};
@@ -36,13 +36,15 @@ pub(super) struct Serving<'a> {
     visits: &'a Arc<Visits>,
     origin: &'a Origin,
     connection: Connection<Io<Lent>, Bytes>,
-    cork: Cork,
+    switch: Switch,
     requests: Requests<'a>,
     drain: Wait,
     /// Whether a request has come.
     has_asked: bool,
     /// Whether the visitor was told that no further request is answered.
     is_ending: bool,
+    /// Whether the visitor was told of a mistake that ends the connection.
+    is_broken: bool,
     clock: Clock,
     /// When a request came or ended last.
     last: Instant,
@@ -53,17 +55,18 @@ impl<'a> Serving<'a> {
         visits: &'a Arc<Visits>,
         origin: &'a Origin,
         connection: Connection<Io<Lent>, Bytes>,
-        cork: Cork,
+        switch: Switch,
     ) -> Self {
         Self {
             visits,
             origin,
             connection,
-            cork,
+            switch,
             requests: Requests::new(),
             drain: visits.newcomers.wait(),
             has_asked: false,
             is_ending: false,
+            is_broken: false,
             clock: Clock::default(),
             last: Instant::now(),
         }
@@ -112,16 +115,21 @@ impl<'a> Serving<'a> {
     /// Ready when the connection has ended.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            self.cork.set(true);
+            self.switch.cork(true);
             while let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
                 if !self.take(accepted) {
                     return Poll::Ready(());
                 }
             }
+            if self.switch.is_overflown() && !self.is_broken {
+                // A mistake of a stream may be taken for one of the connection (RFC 9113 section 5.4.2).
+                self.connection.abrupt_shutdown(Reason::FLOW_CONTROL_ERROR);
+                self.is_broken = true;
+            }
             while let Poll::Ready(Some(())) = Pin::new(&mut self.requests).poll_next(cx) {
                 self.last = Instant::now();
             }
-            self.cork.set(false);
+            self.switch.cork(false);
             let accepted = ready!(self.connection.poll_accept(cx));
             if !self.take(accepted) {
                 return Poll::Ready(());

@@ -43,7 +43,7 @@ pub async fn ask(client: &mut SendRequest<Bytes>, request: http::request::Builde
     take(soon(answer).await.unwrap()).await
 }
 
-async fn take(answer: http::Response<h2::RecvStream>) -> (StatusCode, HeaderMap, Vec<u8>) {
+pub async fn take(answer: http::Response<h2::RecvStream>) -> (StatusCode, HeaderMap, Vec<u8>) {
     let (head, mut body) = answer.into_parts();
     let mut bytes = Vec::new();
     while let Some(piece) = soon(body.data()).await {
@@ -434,4 +434,19 @@ async fn an_answer_that_comes_before_the_end_of_its_request_resets_nothing() {
     raw.send(&frame(PING, 0, 0, &[7; 8])).await;
     let (kind, payload) = raw.next_of_any(&[RST_STREAM, GOAWAY, PING]).await.unwrap();
     assert_eq!((kind, &*payload), (PING, &[7; 8][..]));
+}
+
+#[tokio::test]
+async fn a_window_beyond_all_bounds_ends_the_connection_even_when_nothing_more_is_sent_on_its_stream() {
+    const FLOW_CONTROL_ERROR: u32 = 3;
+    let world = World::start().await;
+    world.site("blog", vec![file("/index.html", "page")], false).await;
+    let mut raw = Raw::open(&world, &[]).await;
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &start_page("blog", &[]))).await;
+    assert_eq!(raw.next_of(DATA).await.unwrap().2, b"page");
+    for _ in 0..2 {
+        raw.send(&frame(WINDOW_UPDATE, 0, 1, &(u32::MAX >> 1).to_be_bytes())).await;
+    }
+    let (_, _, payload) = raw.next_of(GOAWAY).await.unwrap();
+    assert_eq!(payload[4..8], FLOW_CONTROL_ERROR.to_be_bytes());
 }

@@ -12,6 +12,7 @@ mod files;
 mod grpc;
 mod guard;
 mod h2;
+mod h2_exchange;
 mod handover;
 mod headers;
 mod https;
