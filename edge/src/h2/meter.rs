@@ -201,7 +201,7 @@ mod tests {
     /// A connection's bytes: the preface, then frames of a kind with payloads of this length.
     fn frames(kind: u8, len: u8, count: usize) -> Vec<u8> {
         let mut frame = vec![0, 0, len, kind, 0, 0, 0, 0, 1];
-        frame.resize(HEAD + usize::from(len), b'x');
+        frame.resize(HEAD + usize::from(len), 0);
         let mut bytes = vec![b'P'; PREFACE];
         bytes.extend(frame.repeat(count));
         bytes
