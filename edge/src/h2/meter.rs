@@ -275,7 +275,7 @@ mod tests {
         const MOST: u32 = u32::MAX >> 1;
         for size in [1, 5, 100] {
             let mut meter = meter();
-            let mut follow = |meter: &mut Meter, bytes: &[u8]| bytes.chunks(size).try_for_each(|b| meter.follow(b));
+            let follow = |meter: &mut Meter, bytes: &[u8]| bytes.chunks(size).try_for_each(|b| meter.follow(b));
             assert_eq!(follow(&mut meter, &[b'P'; PREFACE]), Ok(()));
             assert_eq!(follow(&mut meter, &update(1, MOST)), Ok(()));
             assert_eq!(follow(&mut meter, &update(3, MOST)), Ok(()), "another stream's is another");
