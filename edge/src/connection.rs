@@ -10,11 +10,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
 use relay::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 use wire::{BodyGuard, Framing, Refusal};
 
 use crate::answer;
@@ -45,6 +46,9 @@ const PINGORA: &[u8] = b"\r\nServer: Pingora\r\n";
 const READ: usize = 4 << 10;
 /// Bytes read at once only to see whether the visitor is still there.
 const PROBE: usize = 512;
+/// How long a visitor who has closed its own direction may wait for more of an answer. It may be reading still (RFC 9112
+/// section 9.6), or have left for good, which looks the same until something is written; so it is not let wait long.
+const HALF_CLOSED: Duration = Duration::from_secs(2);
 /// Slices written by one system call, the held bytes included.
 const MAX_SLICES: usize = 8;
 
@@ -68,6 +72,8 @@ pub(crate) struct Connection {
     reading: Pace,
     writing: Pace,
     clock: Clock,
+    /// Until when a visitor who has closed its own direction counts as reading.
+    reads_until: Option<Instant>,
     since: SystemTime,
 }
 
@@ -100,6 +106,7 @@ impl Connection {
             reading: visits.reading_pace(),
             writing: visits.writing_pace(),
             clock: Clock::default(),
+            reads_until: None,
             since: SystemTime::now(),
         }
     }
@@ -194,12 +201,16 @@ impl Connection {
     /// Ends, without a byte, when the visitor leaves. While the visitor's next request waits, nothing more is read:
     /// it could be any number of further requests.
     fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(end) = self.reads_until {
+            return self.clock.poll(cx, end).map(Ok);
+        }
         if self.input.is_empty() {
             let mut probe = [0; PROBE];
             let mut probe = ReadBuf::new(&mut probe);
             ready!(Pin::new(&mut self.transport).poll_read(cx, &mut probe))?;
             if probe.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+                let end = self.reads_until.insert(Instant::now() + HALF_CLOSED);
+                return self.clock.poll(cx, *end).map(Ok);
             }
             self.input.extend_from_slice(probe.filled());
         }
@@ -247,7 +258,7 @@ impl Connection {
                 [one] => Pin::new(&mut self.transport).poll_write(cx, one),
                 many => Pin::new(&mut self.transport).poll_write_vectored(cx, many),
             };
-            let written = ready!(written(&mut self.writing, cx, result))?;
+            let written = ready!(self.written(cx, result))?;
             let of_held = written.min(self.held.len());
             self.held.advance(of_held);
             if self.held.is_empty() {
@@ -264,7 +275,23 @@ impl Connection {
             [one] => Pin::new(&mut self.transport).poll_write(cx, one),
             many => Pin::new(&mut self.transport).poll_write_vectored(cx, many),
         };
-        written(&mut self.writing, cx, result)
+        self.written(cx, result)
+    }
+
+    /// Follows the pace of a write.
+    fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Pending => self.writing.wait(cx).map(Err),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(count)) => {
+                self.writing.moved(count);
+                if let Some(end) = &mut self.reads_until {
+                    *end = Instant::now() + HALF_CLOSED;
+                }
+                Poll::Ready(Ok(count))
+            }
+            failed => failed,
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -291,19 +318,6 @@ impl Connection {
             self.poll_flush(cx)
         })
         .await
-    }
-}
-
-/// Follows the pace of a write.
-fn written(pace: &mut Pace, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-    match result {
-        Poll::Pending => pace.wait(cx).map(Err),
-        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-        Poll::Ready(Ok(count)) => {
-            pace.moved(count);
-            Poll::Ready(Ok(count))
-        }
-        failed => failed,
     }
 }
 

@@ -8,12 +8,14 @@
 //! knows nothing of visitors, routes or policies, and never asks twice by itself: [`Failure::is_stale`] says when
 //! that would be safe.
 
+mod failure;
 mod link;
 mod patience;
 mod pool;
 mod unframed;
 
-pub use link::{Failure, Link};
+pub use failure::Failure;
+pub use link::Link;
 pub use patience::Clock;
 pub use pool::Pool;
 pub use unframed::Unframed;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::link::{Failure, Link};
+use crate::failure::Failure;
+use crate::link::Link;
 
 /// Connections to one address that are kept: what a burst leaves behind beyond these is closed.
 const PER_ADDRESS: usize = 256;

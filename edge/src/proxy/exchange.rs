@@ -11,7 +11,9 @@ use common::policy::AppProtocol;
 use guard::{PACED_PIECE, Permit};
 use http::{Method, StatusCode};
 use pingora_http::{RequestHeader, ResponseHeader};
+use relay::Failure;
 use response_cache::Answer;
+use wire::Framing;
 
 use super::request_filter::{Decision, IsProtected, decide, visitor};
 use super::{Ctx, Proxy, app, fail_to_proxy, kept, logging, response_filter};
@@ -35,8 +37,10 @@ enum Failed {
     Lost(Lost),
     /// It failed here. Nothing of an answer was begun, unless it had been before.
     Internal(Box<pingora_core::Error>),
-    /// The rest of the answer, or of a file, can't be had.
+    /// The rest of a file, or of an answer that is kept, can't be had.
     Broken(String),
+    /// The app did not end its answer.
+    App(Failure),
 }
 
 impl From<Lost> for Failed {
@@ -84,6 +88,7 @@ async fn conclude<V: Visit>(visit: &mut V, request: &RequestHeader, ctx: &Ctx, f
         Failed::Internal(error) => (Some(Page::Internal), error.to_string()),
         // An answer that has begun can only be broken off.
         Failed::Broken(error) => (Some(Page::BadGateway), error),
+        Failed::App(failure) => (Some(Page::BadGateway), failure.to_string()),
     };
     fail_to_proxy::log(&error, page.as_ref(), ctx);
     let page = page.filter(|_| visit.passed().status.is_none());
@@ -203,7 +208,8 @@ async fn app<V: Visit>(
     ctx: &mut Ctx,
     entry: &Arc<Entry>,
 ) -> Result<(), Failed> {
-    let page = match kept::look(proxy, request, false, ctx, entry) {
+    let has_body = visit.framing() != Framing::None;
+    let page = match kept::look(proxy, request, has_body, false, ctx, entry) {
         kept::Look::Pass => None,
         kept::Look::Answer(answer) => return kept_answer(visit, request, ctx, answer).await,
         kept::Look::NotKept => Some(Page::GatewayTimeout),

@@ -54,16 +54,21 @@ pub(super) enum Look {
     Fetch,
 }
 
-/// Looks for a request's answer.
-pub(super) fn look(proxy: &Proxy, request: &RequestHeader, is_upgrade: bool, ctx: &mut Ctx, entry: &Entry) -> Look {
+/// Looks for a request's answer. Whether it has a body, its fields alone do not say over HTTP/2.
+pub(super) fn look(
+    proxy: &Proxy,
+    request: &RequestHeader,
+    has_body: bool,
+    is_upgrade: bool,
+    ctx: &mut Ctx,
+    entry: &Entry,
+) -> Look {
     let policy = entry.route.policy.cache;
     if !policy.enabled {
         return Look::Pass;
     }
     let is_read = matches!(request.method, Method::GET | Method::HEAD);
     let is_stream = is_upgrade || page::accepts(&request.headers, b"text/event-stream");
-    let has_body = request.headers.contains_key(header::TRANSFER_ENCODING)
-        || request.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     if !is_read || is_stream || has_body {
         ctx.passes = Some(if is_read { Forward::Bypass } else { Forward::Method });
         return Look::Pass;
@@ -128,7 +133,8 @@ pub(super) fn fetch<'a>(
 
 /// Answers a request out of the cache, or through it. Returns whether that is done.
 pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx, entry: &Entry) -> Result<bool> {
-    let page = match look(proxy, session.req_header(), session.is_upgrade_req(), ctx, entry) {
+    let (has_body, is_upgrade) = (!session.as_downstream_mut().is_body_empty(), session.is_upgrade_req());
+    let page = match look(proxy, session.req_header(), has_body, is_upgrade, ctx, entry) {
         Look::Pass => return Ok(false),
         Look::Answer(answer) => {
             send(session, ctx, answer).await?;

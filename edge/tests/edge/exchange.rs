@@ -245,7 +245,7 @@ async fn an_answer_that_breaks_off_is_never_taken_for_whole() {
 #[tokio::test]
 async fn each_of_a_projects_timeouts_ends_what_it_is_for() {
     let short = Some(100);
-    let world = World::start().await;
+    let world = World::start_with(|config| config.admin = Some("127.0.0.1:0".parse().unwrap())).await;
 
     let first_byte = AppTimeouts { first_byte_ms: short, ..AppTimeouts::default() };
     let app = App::start_with(&world, first_byte).await;
@@ -268,6 +268,9 @@ async fn each_of_a_projects_timeouts_ends_what_it_is_for() {
         assert_eq!(rest(&mut halted).await, "", "its end is missing");
         assert_eq!(rest(&mut asked).await, "");
     }
+    let metrics = format!("http://{}/metrics", world.edge.admin_addr().unwrap());
+    let metrics = world.client.get(metrics).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("event=\"timed_out\"} 3\n") && metrics.contains("event=\"broken\"} 0\n"), "{metrics}");
 }
 
 #[tokio::test]
@@ -308,4 +311,18 @@ async fn an_answer_without_a_length_that_breaks_off_is_told_by_a_reset() {
         drop(asked);
         assert_eq!(soon(visitor.read_to_end(&mut Vec::new())).await.is_ok(), ends);
     }
+}
+
+#[tokio::test]
+async fn a_visitor_who_says_nothing_more_gets_the_answer_that_it_waits_for() {
+    let world = World::start().await;
+    let app = App::start(&world).await;
+    let mut visitor = visitor(&world, GET).await;
+    visitor.shutdown().await.unwrap();
+    let mut asked = app.accept().await;
+    until(&mut asked, "\r\n\r\n").await;
+    write(&mut asked, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n").await;
+    until(&mut visitor, "ok\r\n").await;
+    write(&mut asked, "0\r\n\r\n").await;
+    assert_eq!(rest(&mut visitor).await, "0\r\n\r\n");
 }

@@ -350,6 +350,21 @@ async fn a_kept_answer_is_the_same_over_http_2() {
 }
 
 #[tokio::test]
+async fn what_has_a_body_goes_to_the_app_though_no_field_says_so() {
+    let (world, app) = world().await;
+    let socket = TcpStream::connect(world.edge.addr()).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..2 {
+        let request = axum::http::Request::builder().uri(format!("http://shop.localhost{KEPT}")).body(()).unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        body.send_data(Bytes::from_static(b"asked"), true).unwrap();
+        assert_eq!(soon(answer).await.unwrap().headers()["cache-status"], "AstroCloud; fwd=bypass");
+    }
+    assert_eq!(app.requests(), 2);
+}
+
+#[tokio::test]
 async fn an_app_over_http_2_is_asked_once_too() {
     let world = World::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -99,8 +99,9 @@ impl Seen {
             }
             15 if is(b"accept-encoding") => self.is_unusual |= self.accept_encoding.replace(value).is_some(),
             17 if is(b"transfer-encoding") => {
-                if self.is_chunked || !value.of(bytes).eq_ignore_ascii_case(b"chunked") {
-                    return Err(refusal::FRAMING);
+                let value = value.of(bytes);
+                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(if is_coded(value) { refusal::CODING } else { refusal::FRAMING });
                 }
                 self.is_chunked = true;
             }
@@ -120,6 +121,15 @@ impl Seen {
             self.connection_upgrades |= option.eq_ignore_ascii_case(b"upgrade");
         }
     }
+}
+
+/// Whether a body ends clearly, but is coded in a way that is not understood (RFC 9112 section 6.1): chunks come last,
+/// once, after other codings. Where they don't, nobody knows where the body ends (RFC 9112 section 6.3).
+fn is_coded(value: &[u8]) -> bool {
+    let mut codings = value.rsplit(|b| *b == b',').map(<[u8]>::trim_ascii);
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let is_other = |coding: &[u8]| !coding.is_empty() && coding.iter().all(|b| scan::is_token(*b)) && !is_chunked(coding);
+    codings.next().is_some_and(is_chunked) && codings.all(is_other) && value.contains(&b',')
 }
 
 /// Whether a name differs from one that frames a body in nothing but case and the form of its hyphen.

@@ -47,6 +47,8 @@ pub(crate) const HOST_REPEATED: Refusal = Refusal::bad("The request names its si
 pub(crate) const HOST: Refusal = Refusal::bad("The request's host is no name of a site.");
 pub(crate) const AUTHORITY: Refusal = Refusal::bad("The request's address and its host are of different sites.");
 pub(crate) const FRAMING: Refusal = Refusal::bad("The request does not say clearly where its body ends.");
+pub(crate) const CODING: Refusal =
+    Refusal { status: 501, reason: "The request's body has a transfer coding other than chunked." };
 pub(crate) const CHUNK: Refusal = Refusal::bad("A chunk of the request's body is malformed.");
 pub(crate) const CHUNK_EXTENSIONS: Refusal = Refusal::bad("The chunks of the request's body have too long extensions.");
 pub(crate) const TRAILER: Refusal = Refusal::bad("A trailer field of the request is malformed or not allowed there.");

@@ -215,9 +215,11 @@ fn a_body_whose_end_is_in_doubt_is_refused() {
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
         "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked, chunked\r\n",
-        "Transfer-Encoding: gzip, chunked\r\n",
         "Transfer-Encoding: chunked, identity\r\n",
-        "Transfer-Encoding: identity, chunked\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: gzip, , chunked\r\n",
+        "Transfer-Encoding: gzip;q=1, chunked\r\n",
+        "Transfer-Encoding: chunked, gzip, chunked\r\n",
         "Transfer-Encoding: identity\r\n",
         "Transfer-Encoding: xchunked\r\n",
         "Transfer-Encoding: chunkedx\r\n",
@@ -255,6 +257,10 @@ fn a_body_whose_end_is_in_doubt_is_refused() {
         assert_eq!(refused(head.as_bytes()), 400, "{}", fields.escape_debug());
     }
     assert_eq!(refused(b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
+    for coded in ["gzip, chunked", "identity, chunked", "gzip ,\tx-a, Chunked"] {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coded}\r\n\r\n");
+        assert_eq!(refused(head.as_bytes()), 501, "{coded}: its end is clear, and its coding is not known");
+    }
     assert_eq!(refused(b"POST / HTTP/1.1\nHost: a\n\n"), 400);
     let framing = |fields: &str| taken(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).framing;
     assert_eq!(framing("Transfer-Encoding:\tChunked \r\n"), Framing::Chunked);

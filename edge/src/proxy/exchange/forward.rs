@@ -129,7 +129,7 @@ impl<V: Visit> Exchange<'_, V> {
                 Err(Trouble::Lost(lost)) => return Err(Trouble::Lost(lost)),
                 Err(Trouble::App(failure)) => failure,
             };
-            metrics.upstream(if failure.is_timeout() { Upstream::TimedOut } else { Upstream::Broken });
+            metrics.upstream(kind(&failure));
             let is_break = matches!(failure, Failure::Stale | Failure::Short | Failure::Broken(_));
             let is_repeatable =
                 is_break && request.method.is_idempotent() && self.upload.is_at_hand() && !self.has_begun;
@@ -255,10 +255,10 @@ impl<V: Visit> Exchange<'_, V> {
         let passed = poll_fn(|cx| self.poll_pass(cx, &mut link, ctx, &mut wait, &mut is_ended)).await;
         match passed {
             Ok(()) => {}
-            Err(Failed::Broken(error)) => {
-                proxy.observer.metrics().upstream(Upstream::Broken);
+            Err(Failed::App(failure)) => {
+                proxy.observer.metrics().upstream(kind(&failure));
                 upstream_peer::conclude(ctx, true);
-                return Err(Failed::Broken(error));
+                return Err(Failed::App(failure));
             }
             Err(failed) => return Err(failed),
         }
@@ -306,7 +306,7 @@ impl<V: Visit> Exchange<'_, V> {
                 }
                 return self.poll_broken(cx);
             };
-            let mut piece = read.map_err(|failure| Failed::Broken(failure.to_string()))?;
+            let mut piece = read.map_err(Failed::App)?;
             let is_last = piece.is_none() || link.is_done();
             response_filter::body(&mut piece, is_last, ctx)?;
             if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
@@ -325,9 +325,14 @@ impl<V: Visit> Exchange<'_, V> {
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         Poll::Ready(Err(match ready!(self.poll_end(cx)) {
             Trouble::Lost(lost) => Failed::Lost(lost),
-            Trouble::App(failure) => Failed::Broken(failure.to_string()),
+            Trouble::App(failure) => Failed::App(failure),
         }))
     }
+}
+
+/// How a failure is counted.
+fn kind(failure: &Failure) -> Upstream {
+    if failure.is_timeout() { Upstream::TimedOut } else { Upstream::Broken }
 }
 
 const UNCLEAR: Malformed = Malformed("a header field is malformed");
