@@ -176,13 +176,15 @@ pub(crate) fn asks_for_html(headers: &HeaderMap) -> bool {
 
 /// Whether `Accept` names this media type or range.
 pub(crate) fn accepts(headers: &HeaderMap, wanted: &[u8]) -> bool {
-    let named = |value: &HeaderValue| {
-        value.as_bytes().split(|b| *b == b',').any(|item| {
-            let name = item.split(|b| *b == b';').next().unwrap_or_default();
-            name.trim_ascii().eq_ignore_ascii_case(wanted)
-        })
-    };
-    headers.get_all(header::ACCEPT).iter().any(named)
+    headers.get_all(header::ACCEPT).iter().any(|value| names_type(value.as_bytes(), wanted))
+}
+
+/// Whether a value of `Accept` names this type.
+pub(crate) fn names_type(value: &[u8], wanted: &[u8]) -> bool {
+    value.split(|b| *b == b',').any(|item| {
+        let name = item.split(|b| *b == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(wanted)
+    })
 }
 
 fn escaped(text: &str) -> String {

@@ -37,10 +37,12 @@ mod doubt;
 mod exchange;
 mod fail_to_proxy;
 mod guard;
+mod hop_by_hop;
 mod https;
 mod kept;
 mod logging;
 mod protection;
+mod request;
 mod request_filter;
 mod response_filter;
 mod silence;
@@ -51,11 +53,13 @@ mod upstream_response_filter;
 pub(crate) mod visitor;
 mod wake;
 
+pub(crate) use exchange::AsItCame;
 pub(crate) use kept::Kept;
 pub(crate) use upstream_peer::UPSTREAM_TRIES;
 
 pub(crate) use logging::Passed;
 use protection::Protection;
+pub(crate) use request::Request;
 
 /// The phases of requests that Pingora carries out.
 pub(crate) struct Phases(pub(crate) Arc<Proxy>);
@@ -336,8 +340,8 @@ impl ProxyHttp for Phases {
             bytes_in: logging::count(session.body_bytes_read()),
             bytes_out: logging::count(session.body_bytes_sent()),
         };
-        let peer = transport::peer(session).map(|peer| &**peer);
-        logging::logging(&self.0, session.req_header(), peer, passed, ctx);
+        let peer = transport::peer(session).map(Arc::clone);
+        logging::logging(&self.0, &session.req_header_mut().into(), peer.as_deref(), passed, ctx);
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Ctx, _: &Error) -> bool {

@@ -15,7 +15,7 @@ use http::HeaderMap;
 use pingora_http::ResponseHeader;
 use wire::Framing;
 
-use crate::proxy::Passed;
+use crate::proxy::{AsItCame, Passed};
 
 /// Why nobody waits for the answer any more.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,14 @@ pub(crate) trait Visit: Send {
     /// Queues the final head, without fields that belong to a connection. The body's length is what `Content-Length`
     /// says, or unknown; whether there is a body at all follows from the method and the status.
     fn begin(&mut self, head: ResponseHeader);
+
+    /// The same for an app's answer as it came.
+    ///
+    /// # Errors
+    /// When its fields can't be told, which the strict parser rules out.
+    fn pass(&mut self, head: &AsItCame<'_>) -> pingora_core::Result<()> {
+        head.to_header().map(|head| self.begin(head))
+    }
 
     /// Whether what is queued must be flushed before a further piece is.
     fn is_full(&self) -> bool;

@@ -8,14 +8,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
-use pingora_http::{RequestHeader, ResponseHeader, header_value_from_raw};
+use pingora_http::ResponseHeader;
 use relay::Unframed;
 use tokio_util::io::poll_read_buf;
 use wire::{Framing, Head, Limits, Version};
 
 use super::{Connection, refusal};
 use crate::lane::date;
-use crate::proxy::{Passed, Proxy};
+use crate::proxy::{AsItCame, Passed, Proxy, Request};
 use crate::transport::Arrival;
 use crate::visit::{Lost, Visit};
 
@@ -85,7 +85,7 @@ impl Connection {
             to_close: false,
             passed: Passed::default(),
         };
-        match request(head, &bytes) {
+        match Request::read(head, bytes) {
             Ok(request) => proxy.exchange(&mut guest, request, Arrival { peer: &peer, since }).await,
             Err(error) => {
                 // What a head may be was judged before, so this is for targets that no URL can have.
@@ -111,22 +111,6 @@ impl Connection {
     }
 }
 
-/// The head of a request, out of the bytes that it refers to.
-fn request(head: &Head, bytes: &Bytes) -> pingora_core::Result<RequestHeader> {
-    let mut request = RequestHeader::build(head.method_name.of(bytes), head.address.of(bytes), Some(FIELDS))?;
-    request.set_version(match head.version {
-        Version::Http11 => http::Version::HTTP_11,
-        Version::Http10 => http::Version::HTTP_10,
-    });
-    for (name, value) in head.fields(bytes) {
-        request.append_header(bytes.slice_ref(name), header_value_from_raw(bytes.slice_ref(value)))?;
-    }
-    Ok(request)
-}
-
-/// Fields of a usual head, with those that the edge adds; room for them is taken at once.
-const FIELDS: usize = 24;
-
 impl Guest<'_> {
     fn refuse(&mut self, refusal: &wire::Refusal) {
         self.keeps = false;
@@ -134,6 +118,38 @@ impl Guest<'_> {
             self.passed.status = Some(refusal.status);
             refusal::write(&mut self.connection.held, refusal);
         }
+    }
+
+    /// Decides how the answer's body is framed.
+    fn frame(&mut self, status: StatusCode, has_length: bool) {
+        self.passed.status = Some(status.as_u16());
+        let has_none = self.to_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        self.sending = match (has_none, has_length, self.is_11) {
+            (true, ..) => Sending::Nothing,
+            (_, true, _) => Sending::Plain,
+            (_, _, true) => Sending::Chunked,
+            (_, _, false) => {
+                // The body ends with the connection (RFC 9112 section 6.3).
+                self.keeps = false;
+                self.to_close = true;
+                Sending::Plain
+            }
+        };
+    }
+
+    fn end_head(&mut self, has_date: bool) {
+        let held = &mut self.connection.held;
+        if !has_date {
+            date::append(held);
+        }
+        if self.sending == Sending::Chunked {
+            held.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        held.extend_from_slice(match (self.keeps, self.is_11) {
+            (true, true) => b"\r\n",
+            (true, false) => b"Connection: keep-alive\r\n\r\n",
+            (false, _) => b"Connection: close\r\n\r\n",
+        });
     }
 }
 
@@ -178,7 +194,8 @@ impl Visit for Guest<'_> {
     fn interim(&mut self, head: &ResponseHeader) {
         // HTTP/1.0 knows none (RFC 9110 section 15.2).
         if self.is_11 {
-            write_status(&mut self.connection.held, head);
+            let reason = head.get_reason_phrase().unwrap_or_default();
+            write_status(&mut self.connection.held, head.status, reason.as_bytes());
             head.header_to_h1_wire(&mut self.connection.held);
             self.connection.held.extend_from_slice(b"\r\n");
         }
@@ -189,35 +206,24 @@ impl Visit for Guest<'_> {
     }
 
     fn begin(&mut self, head: ResponseHeader) {
-        let status = head.status;
-        self.passed.status = Some(status.as_u16());
-        let has_none = self.to_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
-        self.sending = match (has_none, has_length, self.is_11) {
-            (true, ..) => Sending::Nothing,
-            (_, true, _) => Sending::Plain,
-            (_, _, true) => Sending::Chunked,
-            (_, _, false) => {
-                // The body ends with the connection (RFC 9112 section 6.3).
-                self.keeps = false;
-                self.to_close = true;
-                Sending::Plain
-            }
-        };
+        self.frame(head.status, head.headers.contains_key(header::CONTENT_LENGTH));
         let held = &mut self.connection.held;
-        write_status(held, &head);
+        write_status(held, head.status, head.get_reason_phrase().unwrap_or_default().as_bytes());
         head.header_to_h1_wire(held);
-        if !head.headers.contains_key(header::DATE) {
-            date::append(held);
-        }
-        if self.sending == Sending::Chunked {
-            held.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-        }
-        held.extend_from_slice(match (self.keeps, self.is_11) {
-            (true, true) => b"\r\n",
-            (true, false) => b"Connection: keep-alive\r\n\r\n",
-            (false, _) => b"Connection: close\r\n\r\n",
+        self.end_head(head.headers.contains_key(header::DATE));
+    }
+
+    fn pass(&mut self, head: &AsItCame<'_>) -> pingora_core::Result<()> {
+        self.frame(head.status, head.has_length());
+        let held = &mut self.connection.held;
+        write_status(held, head.status, head.reason());
+        head.each_field(|name, value| {
+            for part in [name, b": ", value, b"\r\n"] {
+                held.extend_from_slice(part);
+            }
         });
+        self.end_head(head.has_date());
+        Ok(())
     }
 
     fn is_full(&self) -> bool {
@@ -283,10 +289,8 @@ impl Visit for Guest<'_> {
     }
 }
 
-fn write_status(to: &mut BytesMut, head: &ResponseHeader) {
-    let status = head.status.as_str();
-    let reason = head.get_reason_phrase().unwrap_or_default();
-    for part in [b"HTTP/1.1 ", status.as_bytes(), b" ", reason.as_bytes(), b"\r\n"] {
+fn write_status(to: &mut BytesMut, status: StatusCode, reason: &[u8]) {
+    for part in [b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason, b"\r\n"] {
         to.extend_from_slice(part);
     }
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 use balance::{Check, Upstreams};
 use common::policy::{AppProtocol, AppTimeouts};
 use common::route::Target;
-use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
-use super::{Ctx, Proxy, wake};
+use super::{Ctx, Proxy, Request, wake};
 use crate::answer::Reply;
 use crate::config::Timeouts;
-use crate::page::{self, Page};
+use crate::page::Page;
 use crate::routes::Entry;
 
 /// How long an app is waited for, for one request.
@@ -29,7 +28,7 @@ pub(super) struct Patience {
 /// Chooses an instance. Returns the answer instead, when there is none.
 pub(super) fn prepare(
     proxy: &Proxy,
-    request: &RequestHeader,
+    request: &Request<'_>,
     is_upgrade: bool,
     ctx: &mut Ctx,
     entry: &Arc<Entry>,
@@ -41,7 +40,7 @@ pub(super) fn prepare(
         upstreams.request();
         choose(ctx, &upstreams);
     }
-    ctx.ticket.is_none().then(|| Page::Unavailable(unavailable.clone()).reply(request, Some(entry)))
+    ctx.ticket.is_none().then(|| Page::Unavailable(unavailable.clone()).reply(request.header(), Some(entry)))
 }
 
 /// Makes another instance the one that is asked, if there is one that has not failed for this request.
@@ -66,8 +65,8 @@ pub(super) fn upstreams(proxy: &Proxy, entry: &Entry) -> Option<Arc<Upstreams>> 
 }
 
 impl Patience {
-    pub(super) fn of(request: &RequestHeader, is_upgrade: bool, wished: &AppTimeouts, usual: &Timeouts) -> Self {
-        let is_stream = is_upgrade || page::accepts(&request.headers, b"text/event-stream");
+    pub(super) fn of(request: &Request<'_>, is_upgrade: bool, wished: &AppTimeouts, usual: &Timeouts) -> Self {
+        let is_stream = is_upgrade || request.accepts(b"text/event-stream");
         let silence = if is_stream { usual.stream } else { usual.upstream };
         let or = |wished: Option<u64>, usual: Duration| wished.map_or(usual, Duration::from_millis);
         Self {

@@ -4,18 +4,16 @@
 use bytes::Bytes;
 use common::certificate::Challenge;
 use http::{HeaderValue, Method, StatusCode, header};
-use pingora_http::RequestHeader;
 
-use super::{Ctx, Proxy};
+use super::{Ctx, Proxy, Request};
 use crate::answer::{self, Reply};
-use crate::host;
 
 const PREFIX: &str = "/.well-known/acme-challenge/";
 
 /// The answer to a request for a proof that is known.
-pub(super) fn answer(proxy: &Proxy, request: &RequestHeader, ctx: &Ctx) -> Option<Reply> {
+pub(super) fn answer(proxy: &Proxy, request: &Request<'_>, ctx: &Ctx) -> Option<Reply> {
     let proof = proof(proxy, request)?;
-    let is_head = request.method == Method::HEAD;
+    let is_head = *request.method() == Method::HEAD;
     let mut head = answer::head(StatusCode::OK, ctx.entry.as_deref());
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     head.headers.insert(header::CONTENT_LENGTH, proof.len().into());
@@ -23,12 +21,12 @@ pub(super) fn answer(proxy: &Proxy, request: &RequestHeader, ctx: &Ctx) -> Optio
     Some(Reply::new(head, if is_head { Bytes::new() } else { proof }))
 }
 
-fn proof(proxy: &Proxy, request: &RequestHeader) -> Option<Bytes> {
-    let asked = request.uri.path().strip_prefix(PREFIX)?;
-    if !matches!(request.method, Method::GET | Method::HEAD) {
+fn proof(proxy: &Proxy, request: &Request<'_>) -> Option<Bytes> {
+    let asked = request.path().strip_prefix(PREFIX)?;
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return None;
     }
-    let named = host::of(request)?;
+    let named = request.host()?;
     proxy.routes.now().challenges().iter().find_map(|challenge| match challenge {
         Challenge::Http01 { host, token, key_authorization } if *host == named && token == asked => {
             Some(Bytes::copy_from_slice(key_authorization.as_bytes()))

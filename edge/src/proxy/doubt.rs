@@ -4,24 +4,23 @@
 //! Over HTTP/1 the connection's own reading, [`wire::parse`], has refused these and all that is unclear in a head or a
 //! body before; HTTP/2 frames bodies and fields by itself.
 
-use http::{HeaderName, Method, header};
+use http::Method;
 use pingora_http::RequestHeader;
 
-use super::upstream_response_filter::named_by_connection;
-use super::visitor;
+use super::{Request, visitor};
 use crate::page::Page;
 
 const CONNECTION: Page = Page::BadRequest("The connection claims a field that is not its own.");
 const TARGET: Page = Page::BadRequest("The address is neither a path nor a whole URL.");
 
 /// Refuses what Pingora accepts and another server may read otherwise.
-pub(super) fn refuse(request: &RequestHeader) -> Result<(), Page> {
+pub(super) fn refuse(request: &Request<'_>) -> Result<(), Page> {
     // Whoever passes the request on would take away what apps rely on (RFC 9110 section 7.6.1).
-    let is_ours = |name: HeaderName| name == header::HOST || visitor::is_claim(&name);
-    if named_by_connection(&request.headers).any(is_ours) {
+    let is_ours = |name: &[u8]| name.eq_ignore_ascii_case(b"host") || visitor::is_claim(name);
+    if request.named_by_connection().any(is_ours) {
         return Err(CONNECTION);
     }
-    if is_clear_target(request) { Ok(()) } else { Err(TARGET) }
+    if request.is_usual() || is_clear_target(request.header()) { Ok(()) } else { Err(TARGET) }
 }
 
 /// Whether the target is a path, a whole URL, or the `*` of `OPTIONS` (RFC 9112 section 3.2).

@@ -16,7 +16,7 @@ use response_cache::Answer;
 use wire::Framing;
 
 use super::request_filter::{Decision, IsProtected, decide, visitor};
-use super::{Ctx, Proxy, app, fail_to_proxy, kept, logging, response_filter};
+use super::{Ctx, Proxy, Request, app, fail_to_proxy, kept, logging, response_filter};
 use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
@@ -24,9 +24,12 @@ use crate::site::{self, Body};
 use crate::transport::Arrival;
 use crate::visit::{Lost, Visit};
 
+mod as_it_came;
 mod forward;
 mod outgoing;
 mod upload;
+
+pub(crate) use as_it_came::AsItCame;
 
 /// Bytes of a request's body that are read only so that its connection can be used again, when nobody wants them.
 const MAX_UNWANTED: usize = 64 << 10;
@@ -57,7 +60,7 @@ impl From<Box<pingora_core::Error>> for Failed {
 
 impl Proxy {
     /// Answers one request, and tells of it.
-    pub(crate) async fn exchange<V: Visit>(&self, visit: &mut V, mut request: RequestHeader, arrival: Arrival<'_>) {
+    pub(crate) async fn exchange<V: Visit>(&self, visit: &mut V, mut request: Request<'_>, arrival: Arrival<'_>) {
         let mut ctx = Ctx::new();
         if let Err(failed) = serve(self, visit, &mut request, arrival, &mut ctx).await {
             conclude(visit, &request, &ctx, failed).await;
@@ -69,19 +72,19 @@ impl Proxy {
 async fn serve<V: Visit>(
     proxy: &Proxy,
     visit: &mut V,
-    request: &mut RequestHeader,
+    request: &mut Request<'_>,
     arrival: Arrival<'_>,
     ctx: &mut Ctx,
 ) -> Result<(), Failed> {
     match decide(proxy, request, arrival, ctx).await {
-        Decision::Reply(sent) => reply(visit, request, sent).await,
-        Decision::Site(entry, is_protected) => site(proxy, visit, request, ctx, &entry, is_protected).await,
+        Decision::Reply(sent) => reply(visit, request.header(), sent).await,
+        Decision::Site(entry, is_protected) => site(proxy, visit, request.header(), ctx, &entry, is_protected).await,
         Decision::App(entry) => app(proxy, visit, request, arrival, ctx, &entry).await,
     }
 }
 
 /// Tells the visitor of a failure, as far as that is still possible.
-async fn conclude<V: Visit>(visit: &mut V, request: &RequestHeader, ctx: &Ctx, failed: Failed) {
+async fn conclude<V: Visit>(visit: &mut V, request: &Request<'_>, ctx: &Ctx, failed: Failed) {
     let (page, error) = match failed {
         Failed::Lost(lost @ Lost::Silent) => (Some(Page::Timeout), lost.to_string()),
         Failed::Lost(lost) => (None, lost.to_string()),
@@ -93,6 +96,7 @@ async fn conclude<V: Visit>(visit: &mut V, request: &RequestHeader, ctx: &Ctx, f
     fail_to_proxy::log(&error, page.as_ref(), ctx);
     let page = page.filter(|_| visit.passed().status.is_none());
     if let Some(page) = page {
+        let request = request.header();
         let sent = page.reply(request, ctx.entry.as_deref()).closing();
         if reply(visit, request, sent).await.is_ok() {
             return;
@@ -203,7 +207,7 @@ async fn send<V: Visit>(visit: &mut V, permit: &Permit, mut piece: Bytes, is_las
 async fn app<V: Visit>(
     proxy: &Proxy,
     visit: &mut V,
-    request: &mut RequestHeader,
+    request: &mut Request<'_>,
     arrival: Arrival<'_>,
     ctx: &mut Ctx,
     entry: &Arc<Entry>,
@@ -211,14 +215,14 @@ async fn app<V: Visit>(
     let has_body = visit.framing() != Framing::None;
     let page = match kept::look(proxy, request, has_body, false, ctx, entry) {
         kept::Look::Pass => None,
-        kept::Look::Answer(answer) => return kept_answer(visit, request, ctx, answer).await,
+        kept::Look::Answer(answer) => return kept_answer(visit, request.header(), ctx, answer).await,
         kept::Look::NotKept => Some(Page::GatewayTimeout),
-        kept::Look::Fetch => match Box::pin(fetch(proxy, visit, request, arrival, ctx, entry)).await? {
+        kept::Look::Fetch => match Box::pin(fetch(proxy, visit, request.header(), arrival, ctx, entry)).await? {
             kept::Got::Pass(why) => {
                 ctx.passes = Some(why);
                 None
             }
-            kept::Got::Answer(answer) => return kept_answer(visit, request, ctx, answer).await,
+            kept::Got::Answer(answer) => return kept_answer(visit, request.header(), ctx, answer).await,
             kept::Got::Page(page) => Some(page),
         },
     };
@@ -226,10 +230,10 @@ async fn app<V: Visit>(
     let is_other = entry.route.policy.app.protocol != AppProtocol::Http1;
     let page = page.or_else(|| is_other.then_some(Page::Unavailable(None)));
     if let Some(page) = page {
-        return reply(visit, request, page.reply(request, Some(entry))).await;
+        return reply(visit, request.header(), page.reply(request.header(), Some(entry))).await;
     }
     if let Some(sent) = app::prepare(proxy, request, false, ctx, entry) {
-        return reply(visit, request, sent).await;
+        return reply(visit, request.header(), sent).await;
     }
     forward::forward(proxy, visit, request, arrival, ctx).await
 }

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use guard::{Facts, Verdict, Why};
 use http::{HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
-use pingora_http::RequestHeader;
 
-use super::{Ctx, Proxy};
+use super::{Ctx, Proxy, Request};
 use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
@@ -19,7 +18,7 @@ use crate::transport::Arrival;
 /// The answer to a request that is refused or sent elsewhere.
 pub(super) fn answer(
     proxy: &Proxy,
-    request: &RequestHeader,
+    request: &Request<'_>,
     arrival: Arrival<'_>,
     ctx: &mut Ctx,
     entry: &Entry,
@@ -28,6 +27,7 @@ pub(super) fn answer(
     if terms.is_empty() && !proxy.guard.overload().is_shedding() {
         return None;
     }
+    let request = request.header();
     let facts = Facts {
         at: ctx.started,
         // Without an address, which no visitor over the network is, all are one.

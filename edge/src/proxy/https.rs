@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use pingora_http::RequestHeader;
 
 use super::visitor::Scheme;
-use super::{Ctx, Proxy};
+use super::{Ctx, Proxy, Request};
 use crate::answer::{self, Reply};
 use crate::routes::Entry;
 
@@ -13,14 +12,14 @@ use crate::routes::Entry;
 const USUAL_PORT: u16 = 443;
 
 /// The redirect of a request that is to have one.
-pub(super) fn redirect(proxy: &Proxy, request: &RequestHeader, ctx: &Ctx, entry: &Entry) -> Option<Reply> {
+pub(super) fn redirect(proxy: &Proxy, request: &Request<'_>, ctx: &Ctx, entry: &Entry) -> Option<Reply> {
     let host = &entry.route.host;
     if ctx.scheme == Scheme::Https || !entry.route.policy.https.redirect {
         return None;
     }
     // Without a certificate the visitor would only be led to an error.
     proxy.routes.now().certificate(host)?;
-    let path = request.uri.path_and_query().map_or("/", |p| p.as_str());
+    let path = request.header().uri.path_and_query().map_or("/", |p| p.as_str());
     let location = location(host, proxy.front.https_port, path)?;
     // 308 keeps the method and the body (RFC 9110 section 15.4.9).
     let mut head = answer::head(StatusCode::PERMANENT_REDIRECT, Some(entry));

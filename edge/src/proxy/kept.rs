@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 
 use super::response_filter::{body, response_filter};
 use super::visitor::Scheme;
-use super::{Ctx, Proxy, upstream_request_filter, wake};
+use super::{Ctx, Proxy, Request, upstream_request_filter, wake};
 use crate::answer;
-use crate::page::{self, Page};
+use crate::page::Page;
 use crate::routes::Entry;
 use crate::transport::{self, Peer};
 
@@ -57,7 +57,7 @@ pub(super) enum Look {
 /// Looks for a request's answer. Whether it has a body, its fields alone do not say over HTTP/2.
 pub(super) fn look(
     proxy: &Proxy,
-    request: &RequestHeader,
+    request: &Request<'_>,
     has_body: bool,
     is_upgrade: bool,
     ctx: &mut Ctx,
@@ -67,12 +67,13 @@ pub(super) fn look(
     if !policy.enabled {
         return Look::Pass;
     }
-    let is_read = matches!(request.method, Method::GET | Method::HEAD);
-    let is_stream = is_upgrade || page::accepts(&request.headers, b"text/event-stream");
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_stream = is_upgrade || request.accepts(b"text/event-stream");
     if !is_read || is_stream || has_body {
         ctx.passes = Some(if is_read { Forward::Bypass } else { Forward::Method });
         return Look::Pass;
     }
+    let request = request.header();
     let Some(target) = target(request) else { return Look::Pass };
     wake::keep_awake(proxy, entry);
     let ask = ask(entry, ctx.scheme, target, policy, request);
@@ -134,7 +135,7 @@ pub(super) fn fetch<'a>(
 /// Answers a request out of the cache, or through it. Returns whether that is done.
 pub(super) async fn answered(proxy: &Proxy, session: &mut Session, ctx: &mut Ctx, entry: &Entry) -> Result<bool> {
     let (has_body, is_upgrade) = (!session.as_downstream_mut().is_body_empty(), session.is_upgrade_req());
-    let page = match look(proxy, session.req_header(), has_body, is_upgrade, ctx, entry) {
+    let page = match look(proxy, &session.req_header_mut().into(), has_body, is_upgrade, ctx, entry) {
         Look::Pass => return Ok(false),
         Look::Answer(answer) => {
             send(session, ctx, answer).await?;
@@ -243,7 +244,7 @@ pub(super) fn passed(
     Ok(())
 }
 
-fn is_cached(entry: &Entry) -> bool {
+pub(super) fn is_cached(entry: &Entry) -> bool {
     entry.route.policy.cache.enabled && matches!(entry.route.target, Target::App { .. })
 }
 

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, Version, header};
+use http::Version;
 use observe::{CacheResult, Protocol, Record, Upstream};
 use pingora_core::{Error, ErrorSource, ErrorType};
-use pingora_http::RequestHeader;
 use response_cache::{Forward, Status};
 
-use super::{Ctx, Proxy};
+use super::{Ctx, Proxy, Request};
 use crate::access;
 use crate::transport::Peer;
 
@@ -26,16 +25,15 @@ pub(crate) struct Passed {
     pub(crate) bytes_out: u64,
 }
 
-pub(super) fn logging(proxy: &Proxy, request: &RequestHeader, peer: Option<&Peer>, passed: Passed, ctx: &Ctx) {
+pub(super) fn logging(proxy: &Proxy, request: &Request<'_>, peer: Option<&Peer>, passed: Passed, ctx: &Ctx) {
     let route = ctx.entry.as_ref().map(|e| &e.route);
-    let field = |name: HeaderName| text(&request.headers, name);
-    let host = route.map(|r| &*r.host).or_else(|| field(header::HOST)).or_else(|| request.uri.host());
+    let host = route.map(|r| &*r.host).or_else(|| request.authority().0);
     let record = Record {
         project: route.map(|r| &*r.project),
         deployment: route.map(|r| r.deployment.as_str()),
         host: host.unwrap_or_default(),
-        method: request.method.as_str(),
-        path: request.uri.path(),
+        method: request.method().as_str(),
+        path: request.path(),
         status: passed.status,
         bytes_in: passed.bytes_in,
         bytes_out: passed.bytes_out,
@@ -47,12 +45,12 @@ pub(super) fn logging(proxy: &Proxy, request: &RequestHeader, peer: Option<&Peer
         trace: ctx.trace.told(),
         client: ctx.client.as_ref().map(IpAddr::to_canonical),
         tls: peer.and_then(|p| p.tls.as_ref()).map(|tls| tls.version),
-        protocol: match request.version {
+        protocol: match request.version() {
             Version::HTTP_10 => Protocol::Http10,
             Version::HTTP_2 => Protocol::H2,
             _ => Protocol::Http11,
         },
-        user_agent: request.headers.get(header::USER_AGENT).map(|v| v.as_bytes()).unwrap_or_default(),
+        user_agent: request.user_agent(),
         rules: if ctx.rules.is_empty() { ctx.permit.rules() } else { &ctx.rules },
         refused: ctx.refused,
     };
@@ -85,10 +83,6 @@ fn cache_result(status: Status) -> CacheResult {
         Some(Forward::Stale) if status.forward_status == Some(NOT_MODIFIED) => CacheResult::Revalidated,
         Some(_) => CacheResult::Miss,
     }
-}
-
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 pub(super) fn count(bytes: usize) -> u64 {

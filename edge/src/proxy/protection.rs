@@ -18,11 +18,10 @@ use common::route::Target;
 use http::header;
 use moka::sync::Cache as Moka;
 use percent_encoding::percent_decode;
-use pingora_http::RequestHeader;
 use tokio::sync::Semaphore;
 
 use super::visitor::Scheme;
-use super::{Ctx, Proxy};
+use super::{Ctx, Proxy, Request};
 use crate::cache::Cache;
 use crate::page::Page;
 use crate::routes::Entry;
@@ -160,21 +159,20 @@ impl Drop for Waits<'_> {
 ///
 /// # Errors
 /// The page that asks for a password, or says that it is too early for another.
-pub(super) async fn protect(
-    proxy: &Proxy,
-    request: &mut RequestHeader,
-    ctx: &Ctx,
-    entry: &Entry,
-) -> Result<bool, Page> {
+pub(super) async fn protect(proxy: &Proxy, request: &mut Request<'_>, ctx: &Ctx, entry: &Entry) -> Result<bool, Page> {
+    if entry.route.policy.protection.is_empty() && matches!(entry.route.target, Target::App { .. }) {
+        return Ok(false);
+    }
     let visitor = site::Visitor { secure: ctx.scheme == Scheme::Https, ..site::Visitor::default() };
-    let facts = site::facts(request, visitor);
+    let header = request.header();
+    let facts = site::facts(header, visitor);
     let Some(users) = users(entry, &facts, &proxy.cache).await? else { return Ok(false) };
-    let authorization = request.headers.get(header::AUTHORIZATION).map(|v| v.as_bytes().to_vec());
+    let authorization = header.headers.get(header::AUTHORIZATION).map(|v| v.as_bytes().to_vec());
     // Without an address, which no visitor over the network is, all are counted together.
     let visitor = ctx.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match proxy.protection.admit(&users, authorization.as_deref(), visitor).await {
         Verdict::Pass => {
-            request.remove_header(&header::AUTHORIZATION);
+            request.header_mut().remove_header(&header::AUTHORIZATION);
             Ok(true)
         }
         Verdict::Ask => Err(Page::Unauthorized { realm: entry.route.project.to_string() }),

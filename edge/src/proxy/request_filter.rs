@@ -21,13 +21,13 @@ use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::upstream_response_filter::named_by_connection;
-use super::{Ctx, Proxy, app, challenge, doubt, guard, https, kept, protection, visitor, wake};
+use super::hop_by_hop::named_by_connection;
+use super::{Ctx, Proxy, Request, app, challenge, doubt, guard, https, kept, protection, visitor, wake};
 use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
+use crate::site;
 use crate::transport::{self, Arrival};
-use crate::{host, site};
 
 /// What is done with a request.
 pub(super) enum Decision {
@@ -43,18 +43,13 @@ pub(super) enum Decision {
 pub(super) type IsProtected = bool;
 
 /// Decides by steps 1 to 9, and waits for an app that sleeps.
-pub(super) async fn decide(
-    proxy: &Proxy,
-    request: &mut RequestHeader,
-    arrival: Arrival<'_>,
-    ctx: &mut Ctx,
-) -> Decision {
+pub(super) async fn decide(proxy: &Proxy, request: &mut Request<'_>, arrival: Arrival<'_>, ctx: &mut Ctx) -> Decision {
     let peer = arrival.peer;
     visitor::introduce(proxy, request, peer, ctx);
     if let Err(page) = doubt::refuse(request) {
-        return Decision::Reply(page.reply(request, None).closing());
+        return Decision::Reply(page.reply(request.header(), None).closing());
     }
-    let found = match host::of(request) {
+    let found = match request.host() {
         None => Err(Page::BadRequest("The request does not say which site it is for.")),
         Some(host) if transport::is_misdirected(peer, &proxy.routes.now(), &host) => Err(Page::Misdirected),
         Some(host) => find(proxy, &host),
@@ -65,7 +60,7 @@ pub(super) async fn decide(
     }
     let mut entry = match found {
         Ok(entry) => entry,
-        Err(page) => return Decision::Reply(page.reply(request, None)),
+        Err(page) => return Decision::Reply(page.reply(request.header(), None)),
     };
     let refused = https::redirect(proxy, request, ctx, &entry);
     let refused = refused.or_else(|| guard::answer(proxy, request, arrival, ctx, &entry));
@@ -74,12 +69,12 @@ pub(super) async fn decide(
     }
     let is_protected = match protection::protect(proxy, request, ctx, &entry).await {
         Ok(is_protected) => is_protected,
-        Err(page) => return Decision::Reply(page.reply(request, Some(&entry))),
+        Err(page) => return Decision::Reply(page.reply(request.header(), Some(&entry))),
     };
     if wake::is_asleep(&entry) {
         entry = match Box::pin(wake::wait(proxy, entry)).await {
             Ok(entry) => entry,
-            Err(page) => return Decision::Reply(page.reply(request, ctx.entry.as_deref())),
+            Err(page) => return Decision::Reply(page.reply(request.header(), ctx.entry.as_deref())),
         };
         ctx.entry = Some(Arc::clone(&entry));
     }
@@ -104,7 +99,8 @@ pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &m
     prepare(proxy, session);
     let peer = transport::peer(session).cloned().ok_or_else(transport::nobody)?;
     let arrival = Arrival { peer: &peer, since: transport::since(session) };
-    let reply = match decide(proxy, session.req_header_mut(), arrival, ctx).await {
+    let decision = decide(proxy, &mut session.req_header_mut().into(), arrival, ctx).await;
+    let reply = match decision {
         Decision::Reply(reply) => Some(reply),
         Decision::Site(entry, is_protected) => {
             let country = ctx.client.and_then(|client| proxy.guard.country(client));
@@ -115,7 +111,8 @@ pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &m
             if kept::answered(proxy, session, ctx, &entry).await? {
                 return Ok(true);
             }
-            app::prepare(proxy, session.req_header(), session.is_upgrade_req(), ctx, &entry)
+            let is_upgrade = session.is_upgrade_req();
+            app::prepare(proxy, &session.req_header_mut().into(), is_upgrade, ctx, &entry)
         }
     };
     let Some(reply) = reply else { return Ok(false) };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use common::policy::{AppProtocol, Compression};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -37,20 +37,62 @@ pub(super) fn response_filter(session: &mut Session, response: &mut ResponseHead
 
 /// Gives an app's answer the edge's fields, and decides whether it is compressed. Returns whether it is.
 pub(super) fn dress(request: &RequestHeader, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<bool> {
-    response.insert_header(header::SERVER, answer::SERVER)?;
-    response.insert_header(answer::REQUEST_ID, ctx.request_id.clone())?;
+    let mut result = Ok(());
+    each_dress(ctx, |name, value| {
+        let inserted = response.insert_header(name, value);
+        if inserted.is_err() {
+            result = inserted;
+        }
+    });
+    result?;
+    compress(request, response, ctx)
+}
+
+/// The edge's fields of an app's answer. Each replaces what the app says under that name.
+pub(super) fn each_dress(ctx: &Ctx, mut put: impl FnMut(&HeaderName, &HeaderValue)) {
+    put(&header::SERVER, &answer::SERVER);
+    put(&answer::REQUEST_ID, &ctx.request_id);
     if let Some(entry) = &ctx.entry {
         if let Some(deployment) = entry.deployment() {
-            response.insert_header(answer::DEPLOYMENT, deployment.clone())?;
+            put(&answer::DEPLOYMENT, deployment);
         }
         if !entry.route.production {
-            response.insert_header(answer::ROBOTS, answer::NO_INDEX)?;
+            put(&answer::ROBOTS, &answer::NO_INDEX);
         }
-        if let Some(hsts) = entry.hsts().filter(|_| ctx.scheme == Scheme::Https) {
-            response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+        if let Some(hsts) = hsts(ctx) {
+            put(&header::STRICT_TRANSPORT_SECURITY, hsts);
         }
     }
-    compress(request, response, ctx)
+}
+
+/// Whether a field of the app is replaced by one of [`each_dress`].
+pub(super) fn is_dress(name: &[u8], ctx: &Ctx) -> bool {
+    let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
+    let entry = || ctx.entry.as_deref();
+    // By length, because every field of every answer comes by here.
+    match name.len() {
+        6 => is(&header::SERVER),
+        12 if is(&answer::REQUEST_ID) => true,
+        12 => is(&answer::ROBOTS) && entry().is_some_and(|entry| !entry.route.production),
+        23 => is(&answer::DEPLOYMENT) && entry().is_some_and(|entry| entry.deployment().is_some()),
+        25 => is(&header::STRICT_TRANSPORT_SECURITY) && hsts(ctx).is_some(),
+        _ => false,
+    }
+}
+
+fn hsts(ctx: &Ctx) -> Option<&HeaderValue> {
+    ctx.entry.as_ref().filter(|_| ctx.scheme == Scheme::Https)?.hsts()
+}
+
+/// Whether an app's answer is compressed, as far as the project wishes that.
+pub(super) fn choose<'a>(
+    facts: compress::Facts<'a, impl Iterator<Item = &'a [u8]>, impl Iterator<Item = &'a [u8]>>,
+    ctx: &Ctx,
+) -> Choice {
+    match &ctx.entry {
+        Some(entry) if entry.route.policy.compression != Compression::Off => compress::choose(facts),
+        _ => Choice::Never,
+    }
 }
 
 /// Keeps the app's date, over which Pingora writes the present one over HTTP/1.
@@ -65,19 +107,13 @@ fn carry_date(version: Version, response: &mut ResponseHeader) -> Result<()> {
 
 /// Compresses the answer that begins, where that helps.
 fn compress(request: &RequestHeader, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<bool> {
-    let Some(entry) = &ctx.entry else { return Ok(false) };
-    if entry.route.policy.compression == Compression::Off || response.status == StatusCode::SWITCHING_PROTOCOLS {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);
     }
-    let facts = compress::Facts {
-        method: &request.method,
-        request: &request.headers,
-        status: response.status,
-        response: &response.headers,
-        // Over HTTP/2, Pingora may tell the end apart from the last piece.
-        ends_clearly: app::protocol(ctx) == AppProtocol::Http1,
-    };
-    let Choice::For(chosen) = compress::choose(&facts) else { return Ok(false) };
+    // Over HTTP/2, Pingora may tell the end apart from the last piece.
+    let ends_clearly = app::protocol(ctx) == AppProtocol::Http1;
+    let facts = compress::facts(&request.method, &request.headers, response.status, &response.headers, ends_clearly);
+    let Choice::For(chosen) = choose(facts, ctx) else { return Ok(false) };
     // Pingora keeps the spelling of names beside the fields, so they are changed aside and put back.
     let mut changed = response.headers.clone();
     compress::vary(&mut changed);

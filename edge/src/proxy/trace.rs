@@ -1,6 +1,8 @@
 //! W3C Trace Context: a request's place in a trace, continued or begun.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use std::fmt;
+
+use http::HeaderName;
 use observe::Observer;
 
 /// Names the trace and the caller's part of it.
@@ -26,24 +28,20 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Continues the trace that the request names, or begins one.
-    pub(super) fn of(headers: &HeaderMap, is_trusted: bool, observer: &Observer) -> Self {
-        let values = headers.get_all(PARENT).iter().map(HeaderValue::as_bytes);
-        Self::continued(values, is_trusted).decided(is_trusted, observer)
+    /// Continues the trace that the request names, or begins one; `parents` are the values of its fields [`PARENT`].
+    pub(super) fn of<'a>(parents: impl Iterator<Item = &'a [u8]>, is_trusted: bool, observer: &Observer) -> Self {
+        Self::continued(parents, is_trusted).decided(is_trusted, observer)
     }
 
-    /// Like [`Trace::of`], for a stranger; `parents` are the values of its fields [`PARENT`].
+    /// Like [`Trace::of`], for a stranger.
     pub(crate) fn of_stranger<'a>(parents: impl Iterator<Item = &'a [u8]>, observer: &Observer) -> Self {
-        Self::continued(parents, false).decided(false, observer)
+        Self::of(parents, false, observer)
     }
 
     fn continued<'a>(mut parents: impl Iterator<Item = &'a [u8]>, is_trusted: bool) -> Self {
-        let told = match (parents.next(), parents.next()) {
-            (Some(value), None) => parse(value),
-            _ => None,
-        };
+        let told = parents.next().filter(|_| parents.next().is_none());
         let span = rand::random_range(1..=u64::MAX);
-        match told {
+        match told.and_then(parse) {
             Some((id, parent, flags)) => {
                 let flags = if is_trusted { flags } else { flags & !SAMPLED };
                 Self { id, parent: Some(parent), span, flags }
@@ -70,11 +68,13 @@ impl Trace {
         let told = observe::Trace { trace_id: id, span_id: span, parent, sampled: flags & SAMPLED != 0 };
         (id != 0).then_some(told)
     }
+}
 
-    /// The field for the app.
-    pub(crate) fn field(&self) -> Option<HeaderValue> {
+/// As in the field for the app, whose parent is the edge's span.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, span, flags, .. } = self;
-        HeaderValue::try_from(format!("00-{id:032x}-{span:016x}-{flags:02x}")).ok()
+        write!(f, "00-{id:032x}-{span:016x}-{flags:02x}")
     }
 }
 
@@ -110,8 +110,8 @@ mod tests {
         let trace = Trace::continued([GOOD.as_bytes()].into_iter(), true);
         assert_eq!((trace.id, trace.parent), (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, Some(0x00f0_67aa_0ba9_02b7)));
         assert_eq!(trace.flags, 1);
-        let field = trace.field().unwrap();
-        assert!(field.to_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+        let field = trace.to_string();
+        assert!(field.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert_ne!(field, GOOD, "the app's parent is the edge's span");
         assert_eq!(parse(field.as_bytes()).unwrap().1, trace.span);
         assert_eq!(Trace::continued([GOOD.as_bytes()].into_iter(), false).flags, 0);

@@ -2,117 +2,126 @@
 //! because whatever a stranger wrote there was taken away (see `visitor`). Pingora has removed what concerns the
 //! visitor's connection alone: the hop-by-hop fields (RFC 9110 section 7.6.1), and those that `Connection` names.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::net::IpAddr;
 
 use http::{HeaderName, HeaderValue, Version, header};
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::Result;
 use pingora_http::RequestHeader;
 
-use super::upstream_response_filter::named_by_connection;
-use super::visitor::{FOR, HOST, PORT, REAL_IP};
-use super::{Ctx, trace};
+use super::visitor::{self, FOR, HOST, PORT, PROTO, REAL_IP};
+use super::{Ctx, Request, hop_by_hop, trace};
+use crate::answer::REQUEST_ID;
 use crate::transport::Peer;
 
-/// Fields that concern one connection (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-];
-
-/// Takes away the fields that belong to the visitor's connection, as Pingora does on its way.
-pub(super) fn remove_hop_by_hop(request: &mut RequestHeader) {
-    let named = named_by_connection(&request.headers);
-    let mut gone: Vec<HeaderName> = named.filter(|name| !KEPT.contains(name)).collect();
-    gone.extend(request.headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned());
-    for name in &gone {
-        request.remove_header(name);
-    }
+/// Whether a visitor's field goes on to the app as it is. What `Connection` names is looked at elsewhere.
+pub(super) fn passes(name: &[u8], ctx: &Ctx) -> bool {
+    // The app is told these by `tell`.
+    let is_told = visitor::is_claim(name) || is(name, &trace::PARENT);
+    // Nobody's, where it belongs to no trace.
+    let is_stray = ctx.trace.parent.is_none() && is(name, &trace::STATE);
+    !(is_told || is_stray || hop_by_hop::is_visitors(name))
 }
 
-/// Fields that stay whatever `Connection` names: without them the request would be another one.
-const KEPT: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
+fn is(name: &[u8], known: &HeaderName) -> bool {
+    name.eq_ignore_ascii_case(known.as_str().as_bytes())
+}
 
 pub(super) fn upstream_request_filter(peer: &Peer, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let mut told = Vec::with_capacity(TOLD);
-    tell(peer, request, ctx, |name, value| told.push((name, value)))?;
+    tell(peer, Request::from(&mut *request).authority(), ctx, |name, value| told.push((name, value.to_string())));
     for (name, value) in told {
         request.insert_header(name, value)?;
     }
-    adjust(request, ctx)
-}
-
-/// Fields that an app is told.
-const TOLD: usize = 7;
-
-/// What the app is told of the visitor, beside what `visitor` has put in the request already. Each replaces what the
-/// request may have of that name; only `Host` is left out where it has one.
-pub(super) fn tell(
-    peer: &Peer,
-    request: &RequestHeader,
-    ctx: &Ctx,
-    mut put: impl FnMut(HeaderName, HeaderValue),
-) -> Result<()> {
-    let named = request.headers.get(header::HOST).cloned();
-    let has_host = named.is_some();
-    let authority = || request.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
-    let host = named.or_else(authority);
-    if let Some(client) = ctx.client {
-        let neighbour = Some(peer.address.ip().to_canonical()).filter(|ip| *ip != client);
-        let proxies = || ctx.proxies.iter().copied().chain(neighbour);
-        let text = |text: String| HeaderValue::try_from(text).map_err(|e| invalid("the visitor's address", e));
-        let mut forwarded_for = client.to_string();
-        let host = host.as_ref().and_then(|h| h.to_str().ok()).filter(|h| is_plain(h));
-        let mut forwarded = element(client);
-        if let Some(host) = host {
-            // Writing to a string can't fail.
-            let _ = write!(forwarded, ";host=\"{host}\"");
-        }
-        let _ = write!(forwarded, ";proto={}", ctx.scheme.as_str());
-        let real_ip = text(forwarded_for.clone())?;
-        for proxy in proxies() {
-            let _ = write!(forwarded_for, ", {proxy}");
-            let _ = write!(forwarded, ", {}", element(proxy));
-        }
-        put(REAL_IP, real_ip);
-        put(FOR, text(forwarded_for)?);
-        put(header::FORWARDED, text(forwarded)?);
-    }
-    if let Some(host) = host {
-        let port = port(host.as_bytes()).unwrap_or_else(|| ctx.scheme.port());
-        put(PORT, HeaderValue::from(port));
-        if !has_host {
-            // Over HTTP/2 it was in the target alone, of which only the path is kept.
-            put(header::HOST, host.clone());
-        }
-        put(HOST, host);
-    }
-    if let Some(field) = ctx.trace.field() {
-        put(trace::PARENT, field);
-    }
-    Ok(())
-}
-
-/// Takes from the request what the app is not to see as it came.
-pub(super) fn adjust(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     if ctx.trace.parent.is_none() {
         request.remove_header(&trace::STATE);
     }
     // An app expects the origin form (RFC 9112 section 3.2.1).
-    let is_origin_form = request.uri.authority().is_none() && request.raw_path().starts_with(b"/");
-    let path = request.uri.path_and_query().filter(|_| !is_origin_form).map(|p| p.as_str().as_bytes().to_vec());
-    if let Some(path) = path {
-        request.set_raw_path(&path)?;
+    let target = Request::from(&mut *request).target().to_vec();
+    if target != request.raw_path() {
+        request.set_raw_path(&target)?;
     }
     Ok(())
+}
+
+/// Fields that an app is told.
+const TOLD: usize = 9;
+
+/// What the app is told of the visitor, of whom `authority` says by which host it came, and whether by `Host`. Each
+/// replaces what the request may have of that name.
+pub(super) fn tell(
+    peer: &Peer,
+    (host, has_host): (Option<&str>, bool),
+    ctx: &Ctx,
+    mut put: impl FnMut(HeaderName, fmt::Arguments<'_>),
+) {
+    put(REQUEST_ID, format_args!("{}", ctx.request_id.to_str().unwrap_or_default()));
+    put(PROTO, format_args!("{}", ctx.scheme.as_str()));
+    if let Some(client) = ctx.client {
+        let neighbour = Some(peer.address.ip().to_canonical()).filter(|ip| *ip != client);
+        let way = Way { client, ctx, host: host.filter(|h| is_plain(h)), neighbour };
+        put(REAL_IP, format_args!("{client}"));
+        put(FOR, format_args!("{}", Addresses(&way)));
+        put(header::FORWARDED, format_args!("{}", Hops(&way)));
+    }
+    if let Some(host) = host {
+        put(PORT, format_args!("{}", port(host.as_bytes()).unwrap_or_else(|| ctx.scheme.port())));
+        if !has_host {
+            // Over HTTP/2 it was in the target alone, of which only the path is kept.
+            put(header::HOST, format_args!("{host}"));
+        }
+        put(HOST, format_args!("{host}"));
+    }
+    put(trace::PARENT, format_args!("{}", ctx.trace));
+}
+
+/// By whom a request came.
+struct Way<'a> {
+    client: IpAddr,
+    ctx: &'a Ctx,
+    host: Option<&'a str>,
+    /// The last trusted proxy.
+    neighbour: Option<IpAddr>,
+}
+
+impl Way<'_> {
+    /// The trusted proxies, from the visitor on.
+    fn proxies(&self) -> impl Iterator<Item = IpAddr> {
+        self.ctx.proxies.iter().copied().chain(self.neighbour)
+    }
+}
+
+/// As in `X-Forwarded-For`.
+struct Addresses<'a>(&'a Way<'a>);
+
+impl fmt::Display for Addresses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.client)?;
+        self.0.proxies().try_for_each(|proxy| write!(f, ", {proxy}"))
+    }
+}
+
+/// As in `Forwarded` (RFC 7239 section 4).
+struct Hops<'a>(&'a Way<'a>);
+
+impl fmt::Display for Hops<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = self.0;
+        node(f, way.client)?;
+        if let Some(host) = way.host {
+            write!(f, ";host=\"{host}\"")?;
+        }
+        write!(f, ";proto={}", way.ctx.scheme.as_str())?;
+        way.proxies().try_for_each(|proxy| f.write_str(", ").and_then(|()| node(f, proxy)))
+    }
+}
+
+/// A hop of `Forwarded` (RFC 7239 section 6).
+fn node(f: &mut fmt::Formatter<'_>, address: IpAddr) -> fmt::Result {
+    match address {
+        IpAddr::V4(address) => write!(f, "for={address}"),
+        IpAddr::V6(address) => write!(f, "for=\"[{address}]\""),
+    }
 }
 
 /// Asks for the other protocol that the visitor asks for. Pingora passes only WebSocket on.
@@ -137,18 +146,6 @@ pub(super) fn pass_trailers(asked: &RequestHeader, request: &mut RequestHeader) 
         return Ok(());
     }
     request.insert_header(header::TE, HeaderValue::from_static("trailers"))
-}
-
-fn invalid(what: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Box<Error> {
-    Error::because(ErrorType::InternalError, what, error)
-}
-
-/// A hop of `Forwarded` (RFC 7239 section 6).
-fn element(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => format!("for={address}"),
-        IpAddr::V6(address) => format!("for=\"[{address}]\""),
-    }
 }
 
 /// Whether a host can stand in quotes as it is.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use pingora_http::RequestHeader;
 
 use super::trace::{self, Trace};
-use super::{Ctx, Proxy};
+use super::{Ctx, Proxy, Request};
 use crate::answer::REQUEST_ID;
 use crate::request_id::RequestId;
 use crate::transport::Peer;
@@ -18,7 +18,7 @@ use crate::transport::Peer;
 const PREFIX: &str = "x-forwarded-";
 /// No field of HTTP, but one that CGI turns into `HTTP_PROXY`, by which many clients choose their proxy
 /// (CVE-2016-5385).
-const CGI_PROXY: &str = "proxy";
+const CGI_PROXY: &[u8] = b"proxy";
 pub(super) const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -57,14 +57,15 @@ impl Scheme {
 }
 
 /// Finds out who asks, gives the request its ids, and takes away what only a trusted proxy may say.
-pub(super) fn introduce(proxy: &Proxy, request: &mut RequestHeader, peer: &Peer, ctx: &mut Ctx) {
+pub(super) fn introduce(proxy: &Proxy, request: &mut Request<'_>, peer: &Peer, ctx: &mut Ctx) {
     let neighbour = peer.address.ip().to_canonical();
     let is_trusted = is_trusted(&proxy.front.trusted_proxies, neighbour);
 
     ctx.scheme = if peer.tls.is_some() { Scheme::Https } else { Scheme::Http };
     ctx.client = Some(neighbour);
-    let headers = &request.headers;
+    let mut accepted = None;
     if is_trusted {
+        let headers = &request.header().headers;
         let told = headers.get(&PROTO).map(HeaderValue::as_bytes);
         ctx.scheme = match told {
             Some(told) if told.eq_ignore_ascii_case(b"https") => Scheme::Https,
@@ -72,16 +73,20 @@ pub(super) fn introduce(proxy: &Proxy, request: &mut RequestHeader, peer: &Peer,
             _ => ctx.scheme,
         };
         (ctx.client, ctx.proxies) = through(&proxy.front.trusted_proxies, headers, neighbour);
+        accepted = headers.get(&REQUEST_ID).filter(|id| is_id(id.as_bytes())).cloned();
     }
-    let accepted = headers.get(&REQUEST_ID).filter(|id| is_trusted && is_id(id.as_bytes()));
-    ctx.request_id = accepted.cloned().unwrap_or_else(|| RequestId::generate().field());
-    ctx.trace = Trace::of(headers, is_trusted, &proxy.observer);
+    ctx.request_id = accepted.unwrap_or_else(|| RequestId::generate().field());
+    ctx.trace = Trace::of(request.traceparents(), is_trusted, &proxy.observer);
+    request.introduce(&ctx.request_id, ctx.scheme);
+}
 
+/// Takes away what the visitor claims, and puts two fields in its place at which those look who make the edge's own
+/// answers, and know nothing but the request.
+pub(super) fn replace_claims(request: &mut RequestHeader, id: &HeaderValue, scheme: Scheme) {
     remove_claims(request);
-    // These two are looked at by what makes the edge's own answers, which knows nothing but the request.
     // Both are valid fields, so this can't fail.
-    let _ = request.insert_header(REQUEST_ID, ctx.request_id.clone());
-    let _ = request.insert_header(PROTO, HeaderValue::from_static(ctx.scheme.as_str()));
+    let _ = request.insert_header(REQUEST_ID, id.clone());
+    let _ = request.insert_header(PROTO, HeaderValue::from_static(scheme.as_str()));
 }
 
 /// Whether the visitor of this request has come over TLS. True only after [`introduce`].
@@ -91,7 +96,7 @@ pub(crate) fn is_secure(request: &RequestHeader) -> bool {
 
 fn remove_claims(request: &mut RequestHeader) {
     // Mostly there are none, and nothing is collected.
-    let claims: Vec<HeaderName> = request.headers.keys().filter(|n| is_claim(n)).cloned().collect();
+    let claims: Vec<HeaderName> = request.headers.keys().filter(|n| is_claim(n.as_str().as_bytes())).cloned().collect();
     for name in &claims {
         request.remove_header(name);
     }
@@ -101,17 +106,20 @@ fn remove_claims(request: &mut RequestHeader) {
 }
 
 /// Whether an app would believe this field of the edge alone, in any spelling that it may read so.
-pub(super) fn is_claim(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    let begins = name.get(..PREFIX.len()).is_some_and(|start| reads_as(start, PREFIX));
-    let known = [&header::FORWARDED, &REAL_IP, &REQUEST_ID].into_iter().any(|known| reads_as(name, known.as_str()));
-    begins || known || name == CGI_PROXY
+pub(super) fn is_claim(name: &[u8]) -> bool {
+    match name.len() {
+        // By length, because every field of every request comes by here.
+        5 if name.eq_ignore_ascii_case(CGI_PROXY) => true,
+        9 if reads_as(name, header::FORWARDED.as_str()) || reads_as(name, REAL_IP.as_str()) => true,
+        12 if reads_as(name, REQUEST_ID.as_str()) => true,
+        _ => name.get(..PREFIX.len()).is_some_and(|start| reads_as(start, PREFIX)),
+    }
 }
 
 /// Whether CGI, and what is made like it (WSGI, Rack, PHP), gives an app one name for both: there `-` is `_`.
-fn reads_as(name: &str, known: &str) -> bool {
-    let is_same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
-    name.len() == known.len() && name.bytes().zip(known.bytes()).all(is_same)
+fn reads_as(name: &[u8], known: &str) -> bool {
+    let is_same = |(a, b): (&u8, u8)| a.to_ascii_lowercase() == b || (*a == b'_' && b == b'-');
+    name.len() == known.len() && name.iter().zip(known.bytes()).all(is_same)
 }
 
 /// Whether an address is that of a proxy which the operator trusts.
@@ -200,7 +208,7 @@ mod tests {
             ("x-request-ids", false),
             ("proxy-status", false),
         ] {
-            assert_eq!(is_claim(&name.parse().unwrap()), expected, "{name}");
+            assert_eq!(is_claim(name.as_bytes()), expected, "{name}");
         }
     }
 

@@ -52,7 +52,7 @@ impl<'a> Iterator for Fields<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         // In a head that was accepted, a line feed only ends lines.
-        let end = self.rest.iter().position(|b| *b == b'\n')?;
+        let end = memchr::memchr(b'\n', self.rest)?;
         let (line, rest) = self.rest.split_at(end + 1);
         self.rest = rest;
         let colon = line.iter().position(|b| *b == b':')?;
@@ -75,6 +75,13 @@ pub(crate) struct Seen {
     pub(crate) accept_encoding: Option<Span>,
     pub(crate) if_none_match: Option<Span>,
     pub(crate) is_unusual: bool,
+    pub(crate) accept: Option<Span>,
+    pub(crate) connection: Option<Span>,
+    pub(crate) te: Option<Span>,
+    pub(crate) traceparent: Option<Span>,
+    pub(crate) user_agent: Option<Span>,
+    pub(crate) authorizes: bool,
+    pub(crate) is_repeated: bool,
 }
 
 impl Seen {
@@ -84,20 +91,38 @@ impl Seen {
         // The length rules most out, and costs nothing.
         match text.len() {
             4 if is(b"host") && self.host.replace(value).is_some() => return Err(refusal::HOST_REPEATED),
+            2 if is(b"te") => self.is_repeated |= self.te.replace(value).is_some(),
             5 if is(b"range") => self.is_unusual = true,
             6 if is(b"expect") => self.expects = true,
+            6 if is(b"accept") => self.is_repeated |= self.accept.replace(value).is_some(),
             7 if is(b"upgrade") => self.upgrades = true,
             8 if is(b"if-match") || is(b"if-range") => self.is_unusual = true,
-            10 if is(b"connection") => self.connection(value.of(bytes)),
-            13 if is(b"if-none-match") => self.is_unusual |= self.if_none_match.replace(value).is_some(),
-            13 if is(b"authorization") => self.is_unusual = true,
+            10 if is(b"connection") => {
+                self.options(value.of(bytes));
+                self.is_repeated |= self.connection.replace(value).is_some();
+            }
+            10 if is(b"user-agent") => self.is_repeated |= self.user_agent.replace(value).is_some(),
+            11 if is(b"traceparent") => self.is_repeated |= self.traceparent.replace(value).is_some(),
+            13 if is(b"if-none-match") => {
+                let is_second = self.if_none_match.replace(value).is_some();
+                self.is_unusual |= is_second;
+                self.is_repeated |= is_second;
+            }
+            13 if is(b"authorization") => {
+                self.is_repeated |= self.authorizes;
+                (self.is_unusual, self.authorizes) = (true, true);
+            }
             14 if is(b"content-length") => {
                 let length = length(value.of(bytes))?;
                 if self.length.replace(length).is_some() {
                     return Err(refusal::FRAMING);
                 }
             }
-            15 if is(b"accept-encoding") => self.is_unusual |= self.accept_encoding.replace(value).is_some(),
+            15 if is(b"accept-encoding") => {
+                let is_second = self.accept_encoding.replace(value).is_some();
+                self.is_unusual |= is_second;
+                self.is_repeated |= is_second;
+            }
             17 if is(b"transfer-encoding") => {
                 let value = value.of(bytes);
                 if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
@@ -114,7 +139,7 @@ impl Seen {
         Ok(())
     }
 
-    fn connection(&mut self, value: &[u8]) {
+    fn options(&mut self, value: &[u8]) {
         for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
             self.closes |= option.eq_ignore_ascii_case(b"close");
             self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -128,7 +153,8 @@ impl Seen {
 fn is_coded(value: &[u8]) -> bool {
     let mut codings = value.rsplit(|b| *b == b',').map(<[u8]>::trim_ascii);
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let is_other = |coding: &[u8]| !coding.is_empty() && coding.iter().all(|b| scan::is_token(*b)) && !is_chunked(coding);
+    let is_other =
+        |coding: &[u8]| !coding.is_empty() && coding.iter().all(|b| scan::is_token(*b)) && !is_chunked(coding);
     codings.next().is_some_and(is_chunked) && codings.all(is_other) && value.contains(&b',')
 }
 

@@ -81,6 +81,20 @@ pub struct Head {
     /// Whether it asks for a range, under another condition than [`Head::if_none_match`], with credentials, or has one
     /// of the two fields above more than once.
     pub is_unusual: bool,
+    /// `Accept`, when there is one.
+    pub accept: Option<Span>,
+    /// `Connection`, when there is one.
+    pub connection: Option<Span>,
+    /// `TE`, when there is one.
+    pub te: Option<Span>,
+    /// `traceparent` (W3C Trace Context), when there is one.
+    pub traceparent: Option<Span>,
+    /// `User-Agent`, when there is one.
+    pub user_agent: Option<Span>,
+    /// Whether there are credentials (`Authorization`).
+    pub authorizes: bool,
+    /// Whether there are several of one of the fields above, of which only the last is told.
+    pub is_repeated: bool,
     fields: Span,
 }
 
@@ -186,6 +200,13 @@ fn finish(bytes: &[u8], line: &Line, seen: &Seen, first: usize, end: usize) -> R
         accept_encoding: seen.accept_encoding,
         if_none_match: seen.if_none_match,
         is_unusual: seen.is_unusual,
+        accept: seen.accept,
+        connection: seen.connection,
+        te: seen.te,
+        traceparent: seen.traceparent,
+        user_agent: seen.user_agent,
+        authorizes: seen.authorizes,
+        is_repeated: seen.is_repeated,
         fields: Span::new(first, end),
     })
 }

@@ -43,6 +43,24 @@ pub struct Response {
     pub framing: ResponseFraming,
     /// Whether the app lets the connection be used again.
     pub keeps_alive: bool,
+    /// Whether there is a `Content-Length`.
+    pub has_length: bool,
+    /// Whether there is a `Date`.
+    pub has_date: bool,
+    /// Whether there is a `Set-Cookie`.
+    pub sets_cookie: bool,
+    /// Whether the body's form is settled: by `Content-Encoding`, `Content-Range` or `Trailer`.
+    pub keeps_form: bool,
+    /// `Cache-Control`, when there is one.
+    pub cache_control: Option<Span>,
+    /// `Connection`, when there is one.
+    pub connection: Option<Span>,
+    /// `Content-Type`, when there is one.
+    pub content_type: Option<Span>,
+    /// `Vary`, when there is one.
+    pub vary: Option<Span>,
+    /// Whether there are several of one of the four above, of which only the last is told.
+    pub is_repeated: bool,
     fields: Span,
 }
 
@@ -65,11 +83,20 @@ pub fn parse_response(bytes: &[u8], limits: &Limits) -> ParsedResponse {
 }
 
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // Each is a field of its own that was there or not.
 struct Seen {
     length: Option<u64>,
     is_chunked: bool,
     keeps_alive: bool,
     closes: bool,
+    has_date: bool,
+    sets_cookie: bool,
+    keeps_form: bool,
+    cache_control: Option<Span>,
+    connection: Option<Span>,
+    content_type: Option<Span>,
+    vary: Option<Span>,
+    is_repeated: bool,
 }
 
 fn read(bytes: &[u8], limits: &Limits) -> Result<Option<Response>, Malformed> {
@@ -89,7 +116,7 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Option<Response>, Malformed> {
             return Err(Malformed("it has too many header fields"));
         }
         let (name, value) = fields::split(bytes, at, end).map_err(|_| Malformed("a header field is malformed"))?;
-        seen.note(name.of(bytes), value.of(bytes))?;
+        seen.note(bytes, name, value)?;
         at = end + 2;
     };
     let framing = match (status, seen.length, seen.is_chunked) {
@@ -103,9 +130,23 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Option<Response>, Malformed> {
         (_, None, true) => ResponseFraming::Like(Framing::Chunked),
         (_, None, false) => ResponseFraming::Close,
     };
-    let keeps_alive = !seen.closes && (is_11 || seen.keeps_alive);
-    let fields = Span::new(first, end);
-    Ok(Some(Response { len: end + 2, status, reason, framing, keeps_alive, fields }))
+    Ok(Some(Response {
+        len: end + 2,
+        status,
+        reason,
+        framing,
+        keeps_alive: !seen.closes && (is_11 || seen.keeps_alive),
+        has_length: seen.length.is_some(),
+        has_date: seen.has_date,
+        sets_cookie: seen.sets_cookie,
+        keeps_form: seen.keeps_form,
+        cache_control: seen.cache_control,
+        connection: seen.connection,
+        content_type: seen.content_type,
+        vary: seen.vary,
+        is_repeated: seen.is_repeated,
+        fields: Span::new(first, end),
+    }))
 }
 
 /// The end of the line from `at`; `None` when it has not come yet.
@@ -139,23 +180,34 @@ fn status_line(bytes: &[u8], end: usize) -> Result<(bool, u16, Span), Malformed>
 }
 
 impl Seen {
-    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-        match name.len() {
+    fn note(&mut self, bytes: &[u8], name: Span, value: Span) -> Result<(), Malformed> {
+        let text = name.of(bytes);
+        let is = |known: &[u8]| text.eq_ignore_ascii_case(known);
+        // The length rules most out, and costs nothing.
+        match text.len() {
+            4 if is(b"date") => self.has_date = true,
+            4 if is(b"vary") => self.is_repeated |= self.vary.replace(value).is_some(),
+            7 if is(b"trailer") => self.keeps_form = true,
             10 if is(b"connection") => {
-                for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+                for option in value.of(bytes).split(|b| *b == b',').map(<[u8]>::trim_ascii) {
                     self.closes |= option.eq_ignore_ascii_case(b"close");
                     self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
+                self.is_repeated |= self.connection.replace(value).is_some();
             }
+            10 if is(b"set-cookie") => self.sets_cookie = true,
+            12 if is(b"content-type") => self.is_repeated |= self.content_type.replace(value).is_some(),
+            13 if is(b"cache-control") => self.is_repeated |= self.cache_control.replace(value).is_some(),
+            13 if is(b"content-range") => self.keeps_form = true,
             14 if is(b"content-length") => {
-                let length = fields::length(value).map_err(|_| Malformed("its length is no number"))?;
+                let length = fields::length(value.of(bytes)).map_err(|_| Malformed("its length is no number"))?;
                 if self.length.replace(length).is_some() {
                     return Err(Malformed("it has several lengths"));
                 }
             }
+            16 if is(b"content-encoding") => self.keeps_form = true,
             17 if is(b"transfer-encoding") => {
-                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                if self.is_chunked || !value.of(bytes).eq_ignore_ascii_case(b"chunked") {
                     return Err(Malformed("its transfer coding is not `chunked`"));
                 }
                 self.is_chunked = true;
@@ -212,6 +264,23 @@ mod tests {
         let bare = b"HTTP/1.1 200\r\n\r\n";
         let ParsedResponse::Complete(response) = parse_response(bare, &Limits::default()) else { panic!() };
         assert_eq!(response.reason.of(bare), b"");
+    }
+
+    #[test]
+    fn what_decides_how_an_answer_is_passed_on_is_told() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nDATE: x\r\nset-cookie: a\r\nSet-Cookie: b\r\nVary: a\r\n\
+            Content-Type: text/plain\r\nCache-Control: no-store\r\nConnection: x\r\n\r\n";
+        let response = parsed(head);
+        assert!(response.has_length && response.has_date && response.sets_cookie);
+        assert!(!response.keeps_form && !response.is_repeated);
+        let told = [response.vary, response.content_type, response.cache_control, response.connection];
+        assert_eq!(told.map(|span| span.unwrap().of(head.as_bytes())), [b"a", &b"text/plain"[..], b"no-store", b"x"]);
+        for name in ["Content-Encoding", "Content-Range", "Trailer"] {
+            assert!(parsed(&format!("HTTP/1.1 200 OK\r\n{name}: x\r\n\r\n")).keeps_form, "{name}");
+        }
+        for name in ["Vary", "Content-Type", "Cache-Control", "Connection"] {
+            assert!(parsed(&format!("HTTP/1.1 200 OK\r\n{name}: x\r\n{name}: x\r\n\r\n")).is_repeated, "{name}");
+        }
     }
 
     #[test]

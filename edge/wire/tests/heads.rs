@@ -40,6 +40,22 @@ fn a_usual_request_is_taken_with_what_it_says() {
 }
 
 #[test]
+fn what_decides_how_a_request_is_passed_on_is_told() {
+    let fields = [("Accept", "a"), ("Connection", "c"), ("TE", "t"), ("traceparent", "p"), ("User-Agent", "u")];
+    let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}Authorization: x\r\n\r\n");
+    let head = taken(&text);
+    let told = [head.accept, head.connection, head.te, head.traceparent, head.user_agent];
+    for ((name, value), span) in fields.iter().zip(told) {
+        assert_eq!(span.unwrap().of(text.as_bytes()), value.as_bytes(), "{name}");
+        let twice = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: x\r\n{name}: x\r\n\r\n");
+        assert!(taken(&twice).is_repeated, "{name}");
+    }
+    assert!(head.authorizes && !head.is_repeated);
+    assert!(taken(&text.replace("Authorization", "Accept-Encoding")).accept_encoding.is_some());
+}
+
+#[test]
 fn one_empty_line_may_come_first() {
     assert_eq!(taken("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").len, 29);
     assert_eq!(refused(b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);

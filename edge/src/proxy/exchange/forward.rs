@@ -8,16 +8,18 @@ use balance::Ticket;
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use observe::Upstream;
-use pingora_http::{RequestHeader, ResponseHeader, header_value_from_raw};
+use pingora_http::{ResponseHeader, header_value_from_raw};
 use relay::{Clock, Failure, Link};
 use tokio::time::{Instant, Sleep};
 use wire::{Limits, Malformed, Response};
 
 use super::super::app::Patience;
-use super::super::upstream_response_filter::{note, remove_hop_by_hop};
-use super::super::{Ctx, Proxy, UPSTREAM_TRIES, fail_to_proxy, kept, response_filter, upstream_peer};
+use super::super::upstream_response_filter::note;
+use super::super::{
+    Ctx, Proxy, Request, UPSTREAM_TRIES, fail_to_proxy, hop_by_hop, kept, response_filter, upstream_peer,
+};
 use super::upload::Upload;
-use super::{Failed, flush, outgoing, reply};
+use super::{AsItCame, Failed, flush, outgoing, reply};
 use crate::page::Page;
 use crate::transport::Arrival;
 use crate::visit::{Lost, Visit};
@@ -26,7 +28,7 @@ use crate::visit::{Lost, Visit};
 const LIMITS: Limits =
     Limits { line: 16 << 10, head: 64 << 10, fields: 200, chunk_extensions: 4 << 10, trailers: 16 << 10 };
 /// Fields of a usual answer, with those that the edge adds; room for them is taken at once.
-const FIELDS: usize = 20;
+pub(super) const FIELDS: usize = 20;
 
 /// Why there is no answer of one instance.
 enum Trouble {
@@ -58,7 +60,7 @@ struct Exchange<'a, V> {
 pub(super) async fn forward<V: Visit>(
     proxy: &Proxy,
     visit: &mut V,
-    request: &mut RequestHeader,
+    request: &Request<'_>,
     arrival: Arrival<'_>,
     ctx: &mut Ctx,
 ) -> Result<(), Failed> {
@@ -67,16 +69,16 @@ pub(super) async fn forward<V: Visit>(
             pingora_core::Error::explain(pingora_core::ErrorType::InternalError, "no patience was chosen").into()
         );
     };
-    let head = outgoing::head(request, visit.framing(), arrival.peer, ctx)?;
+    let head = outgoing::head(request, visit.framing(), arrival.peer, ctx);
     let mut exchange = Exchange {
         upload: Upload::new(visit.framing()),
         visit,
         patience,
         end: patience.total.map(|total| Instant::from_std(ctx.started) + total),
         clock: Clock::default(),
-        to_head: request.method == Method::HEAD,
+        to_head: *request.method() == Method::HEAD,
         has_begun: false,
-        is_held: request.headers.contains_key(header::EXPECT),
+        is_held: request.expects(),
     };
     match exchange.ask(proxy, request, &head, ctx).await {
         Ok((link, response, bytes)) => exchange.pass(proxy, request, ctx, link, &response, &bytes).await,
@@ -84,6 +86,7 @@ pub(super) async fn forward<V: Visit>(
         Err(Trouble::App(failure)) => {
             let page = if failure.is_timeout() { Page::GatewayTimeout } else { Page::BadGateway };
             fail_to_proxy::log(&failure, Some(&page), ctx);
+            let request = request.header();
             reply(exchange.visit, request, page.reply(request, ctx.entry.as_deref()).closing()).await
         }
     }
@@ -94,7 +97,7 @@ impl<V: Visit> Exchange<'_, V> {
     async fn ask(
         &mut self,
         proxy: &Proxy,
-        request: &RequestHeader,
+        request: &Request<'_>,
         head: &[u8],
         ctx: &mut Ctx,
     ) -> Result<(Link, Response, Bytes), Trouble> {
@@ -132,7 +135,7 @@ impl<V: Visit> Exchange<'_, V> {
             metrics.upstream(kind(&failure));
             let is_break = matches!(failure, Failure::Stale | Failure::Short | Failure::Broken(_));
             let is_repeatable =
-                is_break && request.method.is_idempotent() && self.upload.is_at_hand() && !self.has_begun;
+                is_break && request.method().is_idempotent() && self.upload.is_at_hand() && !self.has_begun;
             if failure.is_stale() && is_repeatable {
                 // It says nothing about the instance, which is asked again on a new connection.
                 metrics.upstream(Upstream::Retried);
@@ -212,7 +215,7 @@ impl<V: Visit> Exchange<'_, V> {
                 101 => return Poll::Ready(Err(Trouble::App(Malformed("it changes the protocol unasked").into()))),
                 100..=199 => {
                     let mut interim = parsed(&response, &bytes).map_err(|_| Trouble::App(UNCLEAR.into()))?;
-                    remove_hop_by_hop(&mut interim);
+                    hop_by_hop::remove_apps(&mut interim);
                     self.visit.interim(&interim);
                     self.has_begun = true;
                     self.is_held &= response.status != StatusCode::CONTINUE.as_u16();
@@ -226,30 +229,36 @@ impl<V: Visit> Exchange<'_, V> {
     async fn pass(
         &mut self,
         proxy: &Proxy,
-        request: &RequestHeader,
+        request: &Request<'_>,
         ctx: &mut Ctx,
         mut link: Link,
         response: &Response,
         bytes: &Bytes,
     ) -> Result<(), Failed> {
-        let mut head = parsed(response, bytes)?;
         ctx.first_byte.get_or_insert_with(std::time::Instant::now);
         if let Some(ticket) = &mut ctx.ticket {
-            note(ticket, head.status);
+            note(ticket, response.status);
         }
-        remove_hop_by_hop(&mut head);
-        head.remove_header(&header::TRANSFER_ENCODING);
-        if head.status == StatusCode::NO_CONTENT {
-            // There is none to have a length (RFC 9110 section 8.6).
-            head.remove_header(&header::CONTENT_LENGTH);
-        }
-        kept::passed(proxy, request, &mut head, ctx)?;
-        response_filter::dress(request, &mut head, ctx)?;
         if self.is_held && !self.upload.is_read() {
             // Refused before it was sent, the body may come or not, so what comes next can't be told from it.
             self.visit.close();
         }
-        self.visit.begin(head);
+        let is_cached = ctx.entry.as_ref().is_some_and(|entry| kept::is_cached(entry));
+        match AsItCame::of(request, response, bytes, ctx).filter(|_| !is_cached) {
+            Some(head) => self.visit.pass(&head)?,
+            None => {
+                let mut head = parsed(response, bytes)?;
+                hop_by_hop::remove_apps(&mut head);
+                head.remove_header(&header::TRANSFER_ENCODING);
+                if head.status == StatusCode::NO_CONTENT {
+                    // There is none to have a length (RFC 9110 section 8.6).
+                    head.remove_header(&header::CONTENT_LENGTH);
+                }
+                kept::passed(proxy, request.header(), &mut head, ctx)?;
+                response_filter::dress(request.header(), &mut head, ctx)?;
+                self.visit.begin(head);
+            }
+        }
         let mut wait: Option<Pin<Box<Sleep>>> = None;
         let mut is_ended = false;
         let passed = poll_fn(|cx| self.poll_pass(cx, &mut link, ctx, &mut wait, &mut is_ended)).await;

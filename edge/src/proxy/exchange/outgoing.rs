@@ -1,54 +1,47 @@
 //! The head of a request as an app gets it over HTTP/1.1.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{Version, header};
-use pingora_core::Result;
-use pingora_http::RequestHeader;
+use std::fmt::Write as _;
+
+use bytes::{BufMut as _, BytesMut};
 use wire::Framing;
 
-use super::super::Ctx;
-use super::super::trace;
-use super::super::upstream_request_filter::{adjust, remove_hop_by_hop, tell};
+use super::super::upstream_request_filter::{passes, tell};
+use super::super::{Ctx, Request, hop_by_hop};
 use crate::transport::Peer;
 
 /// Room for a usual head, in bytes.
 const USUAL: usize = 1 << 10;
 
-/// The head, ready to be written. Changes `request` to what the app gets.
-pub(super) fn head(request: &mut RequestHeader, framing: Framing, peer: &Peer, ctx: &Ctx) -> Result<Bytes> {
-    let takes_trailers = takes_trailers(request);
-    remove_hop_by_hop(request);
-    if request.version == Version::HTTP_10 {
-        // It knows no expectations (RFC 9110 section 10.1.1).
-        request.remove_header(&header::EXPECT);
-    }
-    request.remove_header(&trace::PARENT);
-    let mut told = BytesMut::with_capacity(USUAL);
-    // Straight into the head: what only the app reads need not be in the request.
-    tell(peer, request, ctx, |name, value| {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            told.put_slice(part);
-        }
-    })?;
-    adjust(request, ctx)?;
+/// The head, ready to be written.
+pub(super) fn head(request: &Request<'_>, framing: Framing, peer: &Peer, ctx: &Ctx) -> BytesMut {
     let mut head = BytesMut::with_capacity(USUAL);
-    for part in [request.method.as_str().as_bytes(), b" ", request.raw_path(), b" HTTP/1.1\r\n"] {
+    for part in [request.method().as_str().as_bytes(), b" ", request.target(), b" HTTP/1.1\r\n"] {
         head.put_slice(part);
     }
-    request.header_to_h1_wire(&mut head);
-    head.put_slice(&told);
+    let named: Vec<&[u8]> = request.named_by_connection().filter(|name| !hop_by_hop::stays(name)).collect();
+    let (expects, is_expect) = (request.expects(), |name: &[u8]| name.eq_ignore_ascii_case(b"expect"));
+    request.each_field(|name, value| {
+        let is_named = named.iter().any(|other| name.eq_ignore_ascii_case(other));
+        if !is_named && passes(name, ctx) && (expects || !is_expect(name)) {
+            for part in [name, b": ", value, b"\r\n"] {
+                head.put_slice(part);
+            }
+        }
+    });
+    tell(peer, request.authority(), ctx, |name, value| {
+        for part in [name.as_str().as_bytes(), b": "] {
+            head.put_slice(part);
+        }
+        // Memory never refuses to be written to.
+        let _ = head.write_fmt(value);
+        head.put_slice(b"\r\n");
+    });
     if framing == Framing::Chunked {
         head.put_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    if takes_trailers {
+    if request.takes_trailers() {
         head.put_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
     head.put_slice(b"\r\n");
-    Ok(head.freeze())
-}
-
-/// Whether the visitor says that trailer fields are not lost on it (RFC 9110 section 10.1.4).
-fn takes_trailers(request: &RequestHeader) -> bool {
-    let mut items = request.headers.get_all(header::TE).iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
-    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    head
 }

@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use crate::config::Timeouts;
 use crate::proxy::app::{self, Patience};
 use crate::proxy::upstream_peer::{UPSTREAM_TRIES, peer};
-use crate::proxy::upstream_request_filter::{remove_hop_by_hop, upstream_request_filter};
-use crate::proxy::{Ctx, Proxy, upstream_response_filter};
+use crate::proxy::upstream_request_filter::upstream_request_filter;
+use crate::proxy::{Ctx, Proxy, hop_by_hop, upstream_response_filter};
 use crate::routes::Entry;
 use crate::transport::Peer;
 
@@ -75,9 +75,9 @@ impl Origin {
         interim: Sender<Box<ResponseHeader>>,
     ) -> pingora_core::Result<Self> {
         let timeouts = &entry.route.policy.app.timeouts;
-        let patience = Patience::of(request, false, timeouts, &proxy.timeouts);
+        let patience = Patience::of(&request.clone().into(), false, timeouts, &proxy.timeouts);
         let mut request = request.clone();
-        remove_hop_by_hop(&mut request);
+        hop_by_hop::remove_visitors(&mut request);
         for name in OF_A_BODY {
             request.remove_header(&name);
         }
@@ -167,7 +167,7 @@ impl Origin {
             let (mut session, was_reused) = connect.map_err(|e| Failed { error: unreached(&e), counts: true })?;
             match self.head(&mut session).await {
                 Ok(head) => {
-                    upstream_response_filter::note(ticket, head.status);
+                    upstream_response_filter::note(ticket, head.status.as_u16());
                     session.set_read_timeout(Some(self.patience.between_bytes));
                     let incoming = Incoming {
                         session: Some(session),
@@ -211,7 +211,7 @@ impl Origin {
                 }
                 status if status.is_informational() => {
                     let mut head = Box::new(head.clone());
-                    upstream_response_filter::remove_hop_by_hop(&mut head);
+                    hop_by_hop::remove_apps(&mut head);
                     head.set_version(Version::HTTP_11);
                     // A visitor who is not quick enough does without.
                     let _ = self.interim.try_send(head);
