@@ -18,6 +18,10 @@ use crate::usage::Usage;
 /// ever holds the whole of a large snapshot as text.
 pub const PART: usize = 250;
 
+/// Header in which an edge names its process to the control plane, with a text that is another one for each: so the
+/// control plane knows whether an edge that was there is back.
+pub const EDGE_HEADER: &str = "astrocloud-edge";
+
 /// Everything an edge needs to know, at one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {

@@ -162,6 +162,12 @@ impl KeyRing {
         Self { newest, older }
     }
 
+    /// The newest key, from which others are derived.
+    #[must_use]
+    pub const fn newest(&self) -> &MasterKey {
+        &self.newest
+    }
+
     /// Encrypts with the newest key.
     #[must_use]
     pub fn seal(&self, secret: &Secret) -> String {

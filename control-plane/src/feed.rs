@@ -2,27 +2,29 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use common::certificate::{Challenge, TicketKey};
 use common::id::ProjectId;
 use common::route::{Change, FeedMessage, Purge};
 use common::time::Timestamp;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 use crate::certificates::Certificates;
 use crate::policies::Policies;
 use crate::store::deployments::DeploymentRow;
 use crate::store::{Store, StoreError};
 
+mod edges;
 mod routes;
 mod table;
 
+use edges::Edge;
 use table::Table;
 
-/// Messages that wait for a slow edge; one that lags further is cut off and starts with a snapshot.
-const EDGE_BACKLOG: usize = 256;
+/// Bits of a version that count changes since the start; those above count starts.
+const CHANGES: u32 = 32;
 /// How long a change waits for an edge to say that it applied it. A slower edge is told in the log.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,37 +40,10 @@ struct Inner {
     table: Mutex<Table>,
     edges: std::sync::Mutex<HashMap<u64, Edge>>,
     next_edge: AtomicU64,
-}
-
-struct Edge {
-    messages: mpsc::Sender<FeedMessage>,
-    applied: watch::Receiver<u64>,
-}
-
-/// One edge's connection; disconnects when dropped.
-pub struct Connection {
-    hub: Hub,
-    id: u64,
-    /// What the edge is to be told, in order. Ends when the edge lags too far behind.
-    pub messages: mpsc::Receiver<FeedMessage>,
-    applied: watch::Sender<u64>,
-}
-
-impl Connection {
-    /// The edge said that it applied this version.
-    pub fn applied(&self, version: u64) {
-        self.applied.send_if_modified(|v| {
-            let newer = version > *v;
-            *v = version.max(*v);
-            newer
-        });
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.hub.edges().remove(&self.id);
-    }
+    /// The last change of challenges that edges were told.
+    challenged: watch::Sender<i64>,
+    /// Hears that an edge shows more challenges.
+    shown: Arc<Notify>,
 }
 
 /// How a change arrived.
@@ -107,16 +82,18 @@ impl Told {
 }
 
 impl Hub {
-    /// The table as the database has it.
+    /// The table as the database has it, without what authorities ask for and issue: [`crate::issuing`] tells that.
     pub async fn load(
         store: Store,
         base_domain: String,
         policies: Policies,
         certificates: Certificates,
         ticket_keys: Vec<TicketKey>,
+        shown: Arc<Notify>,
     ) -> Result<Self, StoreError> {
         let mut table = Table::default();
-        table.version = store.next_route_version().await?;
+        // Greater than all before, without a gap from here on, and without a write for each change.
+        table.version = store.next_start().await? << CHANGES;
         table.ticket_keys = ticket_keys;
         let mut by_project: HashMap<ProjectId, Vec<DeploymentRow>> = HashMap::new();
         for row in store.ready_deployments(None).await? {
@@ -131,40 +108,33 @@ impl Hub {
         }
         let table = Mutex::new(table);
         let (edges, next_edge) = (std::sync::Mutex::default(), AtomicU64::new(1));
-        Ok(Self(Arc::new(Inner { store, base_domain, policies, certificates, table, edges, next_edge })))
+        let challenged = watch::channel(0).0;
+        Ok(Self(Arc::new(Inner {
+            store,
+            base_domain,
+            policies,
+            certificates,
+            table,
+            edges,
+            next_edge,
+            challenged,
+            shown,
+        })))
     }
 
     fn edges(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Edge>> {
         self.0.edges.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Connects an edge; the first message is the snapshot.
-    pub async fn connect(&self) -> Connection {
-        let table = self.0.table.lock().await;
-        let (sender, messages) = mpsc::channel(EDGE_BACKLOG);
-        // The channel is new and empty, so this fits.
-        let _ = sender.try_send(FeedMessage::Snapshot(table.snapshot()));
-        let (applied, seen) = watch::channel(0);
-        let id = self.0.next_edge.fetch_add(1, Ordering::Relaxed);
-        self.edges().insert(id, Edge { messages: sender, applied: seen });
-        Connection { hub: self.clone(), id, messages, applied }
-    }
-
     /// Changes the table and tells the edges what changed; nothing when nothing changed.
-    async fn tell(&self, table: &mut Table, change: impl FnOnce(&mut Table) -> Change) -> Result<Told, StoreError> {
-        // Taken before the table changes: when the database fails, edges and table still agree. Versions follow one
-        // another without gaps, or an edge asks for a new snapshot, so one that is not used is kept for the next change.
-        let version = match table.spare_version.take() {
-            Some(spare) => spare,
-            None => self.0.store.next_route_version().await?,
-        };
+    fn tell(&self, table: &mut Table, change: impl FnOnce(&mut Table) -> Change) -> Told {
         let change = change(table);
-        let mut told = Told { version, ..Told::default() };
         if change == Change::default() {
-            table.spare_version = Some(version);
-            return Ok(told);
+            return Told { version: table.version, ..Told::default() };
         }
-        table.version = version;
+        table.version += 1;
+        let version = table.version;
+        let mut told = Told { version, ..Told::default() };
         let message = FeedMessage::Delta { version, change };
         self.edges().retain(|id, edge| match edge.messages.try_send(message.clone()) {
             Ok(()) => {
@@ -177,13 +147,13 @@ impl Hub {
                 false
             }
         });
-        Ok(told)
+        told
     }
 
     /// Changes the table, tells the edges what changed, and returns when every connected edge has applied it.
-    async fn publish(&self, change: impl FnOnce(&mut Table) -> Change) -> Result<Arrived, StoreError> {
-        let told = self.tell(&mut *self.0.table.lock().await, change).await?;
-        Ok(told.arrived().await)
+    async fn publish(&self, change: impl FnOnce(&mut Table) -> Change) -> Arrived {
+        let told = self.tell(&mut *self.0.table.lock().await, change);
+        told.arrived().await
     }
 
     /// Reads a project's routes anew, tells the edges what changed, and returns when every connected
@@ -197,29 +167,29 @@ impl Hub {
         let new = routes::routes(&inner.base_domain, &ready, &policy);
         let now = Timestamp::now();
         let told = self.tell(&mut table, |table| table.replace(project, new, |host| inner.certificates.id(host, now)));
-        let told = told.await?;
         drop(table);
         told.arrived().await;
         Ok(())
     }
 
-    /// Sets which proofs of control edges give, and returns when every connected edge gives them.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn set_challenges(&self, challenges: Vec<Challenge>) -> Result<Arrived, StoreError> {
-        self.publish(|table| {
-            if table.challenges == challenges {
-                return Change::default();
-            }
-            table.challenges.clone_from(&challenges);
-            Change { challenges: Some(challenges), ..Change::default() }
-        })
-        .await
+    /// Sets which proofs of control edges show, which is the change `change` of them. Edges report by themselves when
+    /// they show them.
+    pub async fn set_challenges(&self, change: i64, challenges: Vec<Challenge>) {
+        let mut table = self.0.table.lock().await;
+        self.tell(&mut table, |table| Change { challenges: table.challenge(challenges), ..Change::default() });
+        table.mark_challenges(change);
+        drop(table);
+        self.0.challenged.send_replace(change);
+    }
+
+    /// Gives names other certificates of ACME authorities, or none.
+    pub async fn issue(&self, news: Vec<(String, Option<String>)>, now: Timestamp) {
+        let mut table = self.0.table.lock().await;
+        self.tell(&mut table, |table| table.issue(news, |host| self.0.certificates.id(host, now)));
     }
 
     /// Sets the keys of session tickets.
-    pub async fn set_ticket_keys(&self, keys: Vec<TicketKey>) -> Result<Arrived, StoreError> {
+    pub async fn set_ticket_keys(&self, keys: Vec<TicketKey>) -> Arrived {
         self.publish(|table| {
             if table.ticket_keys == keys {
                 return Change::default();
@@ -231,7 +201,7 @@ impl Hub {
     }
 
     /// Gives every host the certificate that it should have now.
-    pub async fn renew_certificates(&self, now: Timestamp) -> Result<Arrived, StoreError> {
+    pub async fn renew_certificates(&self, now: Timestamp) -> Arrived {
         self.publish(|table| {
             let certificates = table.certify_all(|host| self.0.certificates.id(host, now));
             Change { certificates, ..Change::default() }
@@ -240,7 +210,7 @@ impl Hub {
     }
 
     /// Makes edges forget kept answers, and returns when every connected edge has.
-    pub async fn purge(&self, purge: Purge) -> Result<Arrived, StoreError> {
+    pub async fn purge(&self, purge: Purge) -> Arrived {
         self.publish(|_| Change { purges: vec![purge], ..Change::default() }).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::secret::MasterKey;
+use common::secret::KeyRing;
 use common::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +14,13 @@ use crate::{ticket_keys, usage};
 /// do not matter.
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// Age of proofs of control whose orders are over: the engine gives one up after six hours.
+const CHALLENGES: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long is known that a name lost its certificate and that an edge was there: control planes look every second.
+const GONE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Does what is due, until `stop`.
-pub async fn run(store: Store, hub: Hub, key: MasterKey, stop: CancellationToken) {
+pub async fn run(store: Store, hub: Hub, keys: KeyRing, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     // The first tick is at once, and what is due at the start was done.
     tick.tick().await;
@@ -25,23 +30,25 @@ pub async fn run(store: Store, hub: Hub, key: MasterKey, stop: CancellationToken
             _ = tick.tick() => {}
         }
         let now = Timestamp::now();
-        if let Err(e) = rotate(&store, &hub, &key, now).await {
+        if let Err(e) = rotate(&store, &hub, &keys, now).await {
             tracing::error!(error = %e, "keys of session tickets can't be rotated");
         }
-        if let Err(e) = hub.renew_certificates(now).await {
-            tracing::error!(error = %e, "renewed certificates can't be told to the edges");
-        }
+        hub.renew_certificates(now).await;
         if let Err(e) = forget(&store, now).await {
             tracing::error!(error = %e, "what is kept for a while can't be deleted");
         }
     }
 }
 
-async fn rotate(store: &Store, hub: &Hub, key: &MasterKey, now: Timestamp) -> Result<(), StoreError> {
-    hub.set_ticket_keys(ticket_keys::rotate(store, key, now).await?).await.map(drop)
+async fn rotate(store: &Store, hub: &Hub, keys: &KeyRing, now: Timestamp) -> Result<(), StoreError> {
+    hub.set_ticket_keys(ticket_keys::rotate(store, keys, now).await?).await;
+    Ok(())
 }
 
 async fn forget(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     store.forget_usage(now.before(usage::RETENTION)).await?;
+    store.forget_challenges(now.before(CHALLENGES)).await?;
+    store.forget_names(now.before(GONE)).await?;
+    store.forget_edges(now.before(GONE)).await?;
     store.forget_ended_certificates(now).await
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 use acme::development::Authority;
 use common::blob::ObjectStore;
 use common::bus::Bus;
-use common::certificate::Challenge;
 use common::ledger::DynLedger;
 use common::queue::Queue;
-use common::secret::{MasterKey, Secret};
+use common::secret::{KeyRing, Secret};
 use common::time::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -26,6 +26,7 @@ mod auth;
 mod certificates;
 mod feed;
 mod housekeeping;
+mod issuing;
 mod lifecycle;
 mod policies;
 mod store;
@@ -34,7 +35,7 @@ mod uploads;
 mod usage;
 
 pub use api::openapi;
-pub use feed::Arrived;
+pub use issuing::{Issuing, IssuingAuthority, IssuingError, TxtRecords};
 pub use lifecycle::Lifecycle;
 pub use store::{StoreError, copy, schema};
 
@@ -57,8 +58,8 @@ pub struct Config {
     pub base_domain: String,
     /// Where visitors reach the edge: scheme and port of sites' URLs.
     pub sites_url: Url,
-    /// Encrypts secrets at rest.
-    pub master_key: MasterKey,
+    /// Encrypt secrets at rest.
+    pub keys: KeyRing,
     /// The installation's API token.
     pub api_token: Secret,
     /// What edges show to get the route feed.
@@ -67,8 +68,10 @@ pub struct Config {
     pub isolation: String,
     /// Largest source archive accepted, bytes.
     pub max_upload_bytes: u64,
-    /// Issues the hosts' certificates; without one, hosts have none.
+    /// Issues the certificates of hosts that have no other; without one, these have none.
     pub authority: Option<Arc<Authority>>,
+    /// Asked for certificates of names that are wanted, in this order.
+    pub authorities: Vec<IssuingAuthority>,
     /// Whether plain HTTP is led to HTTPS on the sites of projects that do not say otherwise.
     pub https_redirect: bool,
 }
@@ -98,6 +101,9 @@ pub enum StartError {
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Certificates can't be asked for.
+    #[error(transparent)]
+    Issuing(#[from] issuing::StartError),
 }
 
 /// A bound API, not yet serving: its address is known before sites' URLs are.
@@ -124,7 +130,7 @@ pub async fn listen(addr: SocketAddr) -> Result<Listening, StartError> {
 pub struct ControlPlane {
     store: Store,
     lifecycle: Lifecycle,
-    hub: Hub,
+    issuing: Issuing,
     api_url: Url,
     stop: CancellationToken,
     tasks: tokio_util::task::TaskTracker,
@@ -141,8 +147,8 @@ impl ControlPlane {
         store.forget_expired_tokens().await?;
         let api_url = api_url(listening.addr);
         let policies = Policies::new(config.https_redirect);
-        let certificates = Certificates::new(store.clone(), config.master_key.clone(), config.authority.clone());
-        let keys = match ticket_keys::rotate(&store, &config.master_key, Timestamp::now()).await {
+        let certificates = Certificates::new(store.clone(), config.keys.clone(), config.authority.clone());
+        let keys = match ticket_keys::rotate(&store, &config.keys, Timestamp::now()).await {
             Ok(keys) => keys,
             Err(error @ StoreError::Unreadable { .. }) => {
                 // Only resumption across edges is lost: each makes keys of its own.
@@ -152,23 +158,29 @@ impl ControlPlane {
             Err(error) => return Err(error.into()),
         };
         let domain = config.base_domain.clone();
-        let hub = Hub::load(store.clone(), domain, policies.clone(), certificates.clone(), keys).await?;
+        let changed = Arc::new(Notify::new());
+        let heard = Arc::clone(&changed);
+        let hub = Hub::load(store.clone(), domain, policies.clone(), certificates.clone(), keys, heard).await?;
+        let (authorities, records) = (config.authorities.clone(), Vec::new());
+        let issuing =
+            Issuing::new(store.clone(), config.keys.clone(), authorities, records, hub.clone(), changed).await?;
         let lifecycle = Lifecycle::new(store.clone(), hub.clone(), &config, ports.clone());
         lifecycle.recover().await?;
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(lifecycle.clone().sweep(stop.clone()));
-        tasks.spawn(housekeeping::run(store.clone(), hub.clone(), config.master_key.clone(), stop.clone()));
+        tasks.spawn(housekeeping::run(store.clone(), hub.clone(), config.keys.clone(), stop.clone()));
+        tasks.spawn(issuing.clone().run(stop.clone()));
         let (counts, keep_counts) = Counts::start(store.clone(), stop.clone());
         tasks.spawn(keep_counts);
         let state = api::State::new(api::Inner {
             store: store.clone(),
             lifecycle: lifecycle.clone(),
-            hub: hub.clone(),
+            hub,
             policies,
             certificates,
             counts,
-            signer: Signer::new(&config.master_key),
+            signer: Signer::new(config.keys.newest()),
             config,
             ports,
             api_url: api_url.clone(),
@@ -181,7 +193,7 @@ impl ControlPlane {
                 tracing::error!(error = %e, "the API stopped serving");
             }
         });
-        Ok(Self { store, lifecycle, hub, api_url, stop, tasks })
+        Ok(Self { store, lifecycle, issuing, api_url, stop, tasks })
     }
 
     /// Where the API is.
@@ -196,13 +208,10 @@ impl ControlPlane {
         std::sync::Arc::new(self.lifecycle.clone())
     }
 
-    /// Sets which proofs of control the edges give (RFC 8555 section 8), in place of all before; returns once every
-    /// connected edge gives them, and how many do.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn set_challenges(&self, challenges: Vec<Challenge>) -> Result<Arrived, StoreError> {
-        self.hub.set_challenges(challenges).await
+    /// The certificates that are wanted from authorities.
+    #[must_use]
+    pub const fn issuing(&self) -> &Issuing {
+        &self.issuing
     }
 
     /// A link that logs a browser in, once, within 15 minutes.

@@ -10,7 +10,7 @@ use common::deployment::{Event, Failure, State};
 use common::id::DeploymentId;
 use common::project::Settings;
 use common::queue::{Job, Queue, QueueError};
-use common::secret::MasterKey;
+use common::secret::KeyRing;
 use common::source::Source;
 use common::time::Timestamp;
 use tokio::sync::{Notify, broadcast};
@@ -44,7 +44,7 @@ pub struct Lifecycle(Arc<Inner>);
 struct Inner {
     store: Store,
     hub: Hub,
-    key: MasterKey,
+    keys: KeyRing,
     bus: Bus,
     queue: Queue,
     blobs: ObjectStore,
@@ -100,7 +100,7 @@ impl Lifecycle {
         Self(Arc::new(Inner {
             store,
             hub,
-            key: config.master_key.clone(),
+            keys: config.keys.clone(),
             bus: ports.bus,
             queue: ports.queue,
             blobs: ports.store,
@@ -197,7 +197,7 @@ impl Lifecycle {
         given: Settings,
     ) -> Result<DeploymentRow, LifecycleError> {
         let (source, login) = source.without_login();
-        let login = login.map(|login| self.0.key.seal(&login));
+        let login = login.map(|login| self.0.keys.seal(&login));
         self.enqueue(project, source, login, given).await
     }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _};
 
+pub mod acme;
 pub mod apps;
 pub mod certificates;
+pub mod challenges;
 pub mod copy;
 pub mod deployments;
 pub mod env;
@@ -116,11 +118,11 @@ impl Store {
         Ok(Self { pool })
     }
 
-    /// The next version of the route feed, greater than every one before.
+    /// Counts this start of a control plane: a number greater than every one before.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn next_route_version(&self) -> Result<u64, StoreError> {
+    pub async fn next_start(&self) -> Result<u64, StoreError> {
         let row = sqlx::query("UPDATE counters SET value = value + 1 WHERE name = 'route_version' RETURNING value")
             .fetch_one(&self.pool)
             .await?;

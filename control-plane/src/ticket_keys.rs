@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::certificate::TicketKey;
-use common::secret::{MasterKey, Secret, random_bytes};
+use common::secret::{KeyRing, Secret, random_bytes};
 use common::time::Timestamp;
 
 use crate::store::{Store, StoreError};
@@ -24,11 +24,11 @@ const NAME_BYTES: usize = 16;
 ///
 /// # Errors
 /// When the database failed.
-pub async fn rotate(store: &Store, key: &MasterKey, now: Timestamp) -> Result<Vec<TicketKey>, StoreError> {
+pub async fn rotate(store: &Store, keys: &KeyRing, now: Timestamp) -> Result<Vec<TicketKey>, StoreError> {
     let span = i64::try_from(SLOT.as_millis()).unwrap_or(i64::MAX);
     let present = now.as_millis().div_euclid(span);
     let new = [present, present + 1].map(|slot| (slot, make(Timestamp::from_millis(slot * span))));
-    store.rotate_ticket_keys(key, present - 1, &new).await
+    store.rotate_ticket_keys(keys, present - 1, &new).await
 }
 
 fn make(since: Timestamp) -> TicketKey {
@@ -39,15 +39,17 @@ fn make(since: Timestamp) -> TicketKey {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use common::secret::MasterKey;
+
     use super::*;
 
     #[tokio::test]
     async fn a_key_is_told_before_it_seals_and_opens_after_it_sealed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&format!("sqlite://{}?mode=rwc", folder.path().join("db").display())).await.unwrap();
-        let key = MasterKey::load_or_create(&folder.path().join("key")).unwrap();
+        let keys = KeyRing::from(MasterKey::load_or_create(&folder.path().join("key")).unwrap());
         let start = Timestamp::from_millis(1_800_000_000_000);
-        let at = |hours: u32| rotate(&store, &key, start.after(Duration::from_secs(3600) * hours));
+        let at = |hours: u32| rotate(&store, &keys, start.after(Duration::from_secs(3600) * hours));
 
         let first = at(0).await.unwrap();
         assert_eq!(first.len(), 2);

@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use common::route::EDGE_HEADER;
+use common::secret::Secret;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, Upgraded};
 use tokio_tungstenite::WebSocketStream;
@@ -64,8 +66,12 @@ impl ControlPlane {
         }
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.reveal())).map_err(|_| StartError::Token)?;
         bearer.set_sensitive(true);
+        let process = HeaderValue::from_str(Secret::random("edge-").reveal()).map_err(|_| wrong())?;
         let mut client = Client::builder()
-            .default_headers(HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]))
+            .default_headers(HeaderMap::from_iter([
+                (header::AUTHORIZATION, bearer),
+                (HeaderName::from_static(EDGE_HEADER), process),
+            ]))
             .connect_timeout(CONNECT)
             // WebSockets begin as HTTP/1.1.
             .http1_only()
@@ -130,8 +136,6 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, StartError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use common::secret::Secret;
-
     use super::*;
 
     fn reach(api: &str, token: &str, ca: Option<&Path>) -> Result<ControlPlane, StartError> {

@@ -35,12 +35,13 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
         api: listening.addr,
         base_domain: "localhost".to_owned(),
         sites_url: Url::parse("http://localhost:8080/").unwrap(),
-        master_key: MasterKey::load_or_create(&at("key")).unwrap(),
+        keys: MasterKey::load_or_create(&at("key")).unwrap().into(),
         api_token: Secret::new(TOKEN),
         feed_token: Secret::new("feed"),
         isolation: "none".to_owned(),
         max_upload_bytes: 1 << 20,
         authority: None,
+        authorities: Vec::new(),
         https_redirect: false,
     };
     let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();

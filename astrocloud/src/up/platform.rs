@@ -89,12 +89,13 @@ impl Platform {
             api: api.addr,
             sites_url: sites_url(&settings.base_domain, visitors.addr.port())?,
             base_domain: settings.base_domain.clone(),
-            master_key: state.master_key().clone(),
+            keys: state.master_key().clone().into(),
             api_token: state.api_token().clone(),
             feed_token: state.feed_token(),
             isolation: sandbox.level().slug().to_owned(),
             max_upload_bytes: settings.sources.upload.0,
             authority: authority.clone(),
+            authorities: Vec::new(),
             https_redirect: settings.edge.https_redirect,
         };
         let ports = control_plane::Ports { store: store.clone(), bus: bus.clone(), queue: queue.clone() };

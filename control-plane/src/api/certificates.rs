@@ -32,6 +32,9 @@ pub(super) async fn read(
         return Err(ApiError::new(401, "unauthorized", "Certificates need the edges' token."));
     }
     let none = || ApiError::not_found(format!("No host has the certificate `{id}` now."));
+    if let Some(issued) = state.0.certificates.issued(&id).await? {
+        return Ok(Json(issued));
+    }
     let host = state.0.hub.host_of(&id).await.ok_or_else(none)?;
     state.0.certificates.contents(&id, &host, Timestamp::now()).await?.map(Json).ok_or_else(none)
 }

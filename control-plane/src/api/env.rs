@@ -51,7 +51,7 @@ pub(super) async fn set(
     if names.len() > MAX_VARIABLES {
         return Err(ApiError::invalid(format!("A project has at most {MAX_VARIABLES} variables.")));
     }
-    state.0.store.set_env(&state.0.config.master_key, &project.id, &set.variables).await?;
+    state.0.store.set_env(&state.0.config.keys, &project.id, &set.variables).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,13 +4,16 @@ use axum::extract::State as Extract;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use common::route::{EdgeMessage, FeedMessage, Snapshot};
+use common::route::{EDGE_HEADER, EdgeMessage, FeedMessage, Snapshot};
 use futures::stream::SplitSink;
 use futures::{SinkExt as _, StreamExt as _};
 
 use super::State;
 use super::error::ApiError;
 use crate::auth;
+
+/// Longest name of an edge's process, in bytes.
+const MAX_NAME: usize = 64;
 
 /// Tells an edge every route, then every change.
 pub(super) async fn follow(
@@ -21,12 +24,14 @@ pub(super) async fn follow(
     if !auth::edge_may(&headers, &state.0.config.feed_token) {
         return Err(ApiError::new(401, "unauthorized", "The route feed needs the edges' token."));
     }
-    Ok(upgrade.on_upgrade(|socket| serve(socket, state)))
+    let name = headers.get(EDGE_HEADER).and_then(|name| name.to_str().ok()).filter(|name| name.len() <= MAX_NAME);
+    let name = name.map(str::to_owned);
+    Ok(upgrade.on_upgrade(|socket| serve(socket, state, name)))
 }
 
-async fn serve(socket: WebSocket, state: State) {
+async fn serve(socket: WebSocket, state: State, name: Option<String>) {
     let (mut sender, mut receiver) = socket.split();
-    let mut connection = state.0.hub.connect().await;
+    let mut connection = state.0.hub.connect(name).await;
     loop {
         tokio::select! {
             () = state.0.stop.cancelled() => break,
@@ -47,6 +52,10 @@ async fn serve(socket: WebSocket, state: State) {
                     Ok(EdgeMessage::Usage { projects }) => state.0.counts.report(projects),
                     Err(e) => tracing::warn!(error = %e, "an edge sent what is no message of the feed"),
                 },
+                Some(Ok(Message::Close(_))) => {
+                    connection.left().await;
+                    break;
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => break,
             },

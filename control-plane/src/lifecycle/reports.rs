@@ -52,7 +52,7 @@ impl Lifecycle {
     /// The app of a row that is wanted.
     async fn wanted(&self, row: DeploymentRow) -> Result<Option<Wanted>, StoreError> {
         let Some(image) = row.image.clone() else { return Ok(None) };
-        let env = match self.0.store.env(&self.0.key, &row.project).await {
+        let env = match self.0.store.env(&self.0.keys, &row.project).await {
             Err(e @ StoreError::Unreadable { .. }) => {
                 self.cannot_start(&row, &e).await?;
                 return Err(e);
@@ -86,7 +86,7 @@ impl Lifecycle {
     async fn work(&self, row: &DeploymentRow) -> Result<Work, StoreError> {
         let unreadable = |e: SecretError| StoreError::Unreadable { what: "repository login", detail: e.to_string() };
         let source = match &row.source_login {
-            Some(sealed) => row.source.clone().with_login(&self.0.key.open(sealed).map_err(unreadable)?),
+            Some(sealed) => row.source.clone().with_login(&self.0.keys.open(sealed).map_err(unreadable)?),
             None => row.source.clone(),
         };
         let ready = self.0.store.ready_deployments(Some(&row.project)).await?;
@@ -96,7 +96,7 @@ impl Lifecycle {
             project_name: row.project_name.clone(),
             source,
             settings: row.settings.clone(),
-            env: self.0.store.env(&self.0.key, &row.project).await?,
+            env: self.0.store.env(&self.0.keys, &row.project).await?,
             previous: ready.into_iter().find(|r| r.kind == Some(Kind::Static)).map(|r| r.id),
         })
     }

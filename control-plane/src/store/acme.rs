@@ -176,8 +176,7 @@ impl acme::store::Store for Entries {
             "SELECT next_at AS at FROM acme_entries WHERE lease_until <= $1 ORDER BY next_at LIMIT 1",
             "SELECT lease_until AS at FROM acme_entries WHERE lease_until > $1 ORDER BY lease_until LIMIT 1",
         ] {
-            let row =
-                sqlx::query(query).bind(now.as_millis()).fetch_optional(&self.store.pool).await.map_err(away)?;
+            let row = sqlx::query(query).bind(now.as_millis()).fetch_optional(&self.store.pool).await.map_err(away)?;
             if let Some(row) = row {
                 times.push(Timestamp::from_millis(row.try_get("at").map_err(away)?));
             }
@@ -201,12 +200,14 @@ impl acme::store::Store for Entries {
     }
 
     async fn release(&self, name: &str, holder: &str) -> Result<(), PortError> {
-        sqlx::query("UPDATE acme_entries SET lease_holder = NULL, lease_until = 0 WHERE name = $1 AND lease_holder = $2")
-            .bind(name)
-            .bind(holder)
-            .execute(&self.store.pool)
-            .await
-            .map_err(away)?;
+        sqlx::query(
+            "UPDATE acme_entries SET lease_holder = NULL, lease_until = 0 WHERE name = $1 AND lease_holder = $2",
+        )
+        .bind(name)
+        .bind(holder)
+        .execute(&self.store.pool)
+        .await
+        .map_err(away)?;
         Ok(())
     }
 

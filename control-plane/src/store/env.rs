@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use common::api::EnvVariable;
 use common::id::ProjectId;
-use common::secret::{MasterKey, Secret};
+use common::secret::{KeyRing, Secret};
 use common::time::Timestamp;
 use sqlx::Row as _;
 
@@ -17,7 +17,7 @@ impl Store {
     /// When the database failed.
     pub async fn set_env(
         &self,
-        key: &MasterKey,
+        keys: &KeyRing,
         project: &ProjectId,
         variables: &BTreeMap<String, Secret>,
     ) -> Result<(), StoreError> {
@@ -29,7 +29,7 @@ impl Store {
             )
             .bind(project.as_str())
             .bind(name.as_str())
-            .bind(key.seal(value))
+            .bind(keys.seal(value))
             .bind(Timestamp::now().as_millis())
             .execute(&mut *tx)
             .await?;
@@ -74,7 +74,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database failed or a value was sealed with another key.
-    pub async fn env(&self, key: &MasterKey, project: &ProjectId) -> Result<BTreeMap<String, Secret>, StoreError> {
+    pub async fn env(&self, keys: &KeyRing, project: &ProjectId) -> Result<BTreeMap<String, Secret>, StoreError> {
         let rows = sqlx::query("SELECT name, sealed FROM env_variables WHERE project = $1")
             .bind(project.as_str())
             .fetch_all(&self.pool)
@@ -82,7 +82,7 @@ impl Store {
         rows.iter()
             .map(|row| {
                 let sealed: String = row.try_get("sealed")?;
-                let value = key
+                let value = keys
                     .open(&sealed)
                     .map_err(|e| StoreError::Unreadable { what: "environment variable", detail: e.to_string() })?;
                 Ok((row.try_get("name")?, value))

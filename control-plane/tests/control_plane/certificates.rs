@@ -1,8 +1,8 @@
-use common::certificate::{Certificate, Challenge};
+use common::certificate::Certificate;
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::{Answer, FEED, FEED_TOKEN, Platform, TOKEN, within};
+use crate::support::{Answer, FEED, FEED_TOKEN, Platform, TOKEN};
 
 fn names(certificates: &Value) -> Vec<String> {
     let named = |certificate: &Value| certificate["name"].as_str().unwrap().to_owned();
@@ -68,33 +68,4 @@ async fn all_edges_get_the_same_ticket_keys_also_after_a_restart() {
     let platform = platform.restart().await;
     let later = platform.socket(FEED, FEED_TOKEN).await.next().await.unwrap();
     assert_eq!(later["ticket_keys"], first["ticket_keys"]);
-}
-
-#[tokio::test]
-async fn a_challenge_counts_once_every_edge_answers_it() {
-    let platform = Platform::start().await;
-    let (mut first, mut second) = (platform.socket(FEED, FEED_TOKEN).await, platform.socket(FEED, FEED_TOKEN).await);
-    first.apply().await;
-    second.apply().await;
-    let challenge = Challenge::Http01 {
-        host: "shop.example".to_owned(),
-        token: "t0ken".to_owned(),
-        key_authorization: "t0ken.thumb".to_owned(),
-    };
-    let set = platform.plane.set_challenges(vec![challenge.clone()]);
-    tokio::pin!(set);
-    let delta = tokio::select! {
-        _ = &mut set => panic!("returned before the edges had it"),
-        delta = first.apply() => delta,
-    };
-    assert_eq!(delta["challenges"], json!([challenge]));
-    let (arrived, _) = within(async { tokio::join!(set, second.apply()) }).await;
-    assert_eq!(arrived.unwrap().edges, 2);
-    let snapshot = platform.socket(FEED, FEED_TOKEN).await.next().await.unwrap();
-    assert_eq!(snapshot["challenges"], json!([challenge]));
-    let (_, gone) = tokio::join!(platform.plane.set_challenges(Vec::new()), async {
-        second.apply().await;
-        first.apply().await
-    });
-    assert_eq!(gone["challenges"], json!([]));
 }

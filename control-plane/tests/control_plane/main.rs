@@ -6,6 +6,7 @@ mod support;
 
 mod auth;
 mod certificates;
+mod challenges;
 mod database;
 mod deployments;
 mod env;

@@ -11,6 +11,7 @@ use common::id::DeploymentId;
 use common::ledger::{DynLedger, Output, Work};
 use common::queue::memory::MemoryQueue;
 use common::queue::{Lease, Queue};
+use common::route::EDGE_HEADER;
 use common::secret::{MasterKey, Secret};
 use control_plane::{Config, ControlPlane, Ports};
 use futures::{SinkExt as _, StreamExt as _};
@@ -77,12 +78,13 @@ impl Platform {
             api: listening.addr,
             base_domain: "sites.localhost".to_owned(),
             sites_url: Url::parse("http://sites.localhost:8080/").unwrap(),
-            master_key: MasterKey::load_or_create(&at("master.key")).unwrap(),
+            keys: MasterKey::load_or_create(&at("master.key")).unwrap().into(),
             api_token: Secret::new(TOKEN),
             feed_token: Secret::new(FEED_TOKEN),
             isolation: "bubblewrap".to_owned(),
             max_upload_bytes: MAX_UPLOAD,
             authority: authority(folder.path()),
+            authorities: Vec::new(),
             https_redirect: false,
         };
         let queue: Queue = Arc::new(MemoryQueue::new());
@@ -108,6 +110,13 @@ impl Platform {
     pub async fn stop(self) -> TempDir {
         self.plane.drain(Duration::from_secs(1)).await;
         self.folder
+    }
+
+    /// Another control plane of the same installation, on the same database.
+    pub async fn beside(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(self.folder().join("master.key"), folder.path().join("master.key")).unwrap();
+        Self::start_in(folder, self.database_url.clone()).await
     }
 
     /// Where the installation keeps its state.
@@ -219,12 +228,24 @@ impl Platform {
         [first, self.deploy_app(project, "api@sha256:2", endpoint).await.id]
     }
 
+    /// Follows the route feed, as the edge of this name.
+    pub async fn edge(&self, name: &str) -> Socket {
+        self.open(FEED, FEED_TOKEN, Some(name)).await
+    }
+
     /// Opens a WebSocket of the API.
     pub async fn socket(&self, path: &str, token: &str) -> Socket {
+        self.open(path, token, None).await
+    }
+
+    async fn open(&self, path: &str, token: &str, edge: Option<&str>) -> Socket {
         let mut url = self.api.join(path).unwrap();
         url.set_scheme("ws").unwrap();
         let mut request = url.as_str().into_client_request().unwrap();
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        if let Some(edge) = edge {
+            request.headers_mut().insert(EDGE_HEADER, edge.parse().unwrap());
+        }
         Socket(tokio_tungstenite::connect_async(request).await.unwrap().0)
     }
 }
@@ -250,6 +271,12 @@ impl Socket {
         let message = self.next().await.unwrap();
         self.send(json!({ "type": "applied", "version": message["version"] })).await;
         message
+    }
+
+    /// Takes leave.
+    pub async fn close(mut self) {
+        self.0.close(None).await.unwrap();
+        while within(self.0.next()).await.is_some_and(|message| message.is_ok()) {}
     }
 
     pub async fn send(&mut self, message: Value) {
