@@ -26,6 +26,8 @@ pub(crate) struct Manner {
     pub timeout: Duration,
     /// Whether signatures are wanted (RFC 3225).
     pub dnssec: bool,
+    /// Whether the server shall ask others; a resolver does, one in charge must not.
+    pub recursion: bool,
 }
 
 /// Asks a server. Id and port of the datagram are random, and so is the case of the name's letters, so that somebody
@@ -60,7 +62,7 @@ fn request(name: &Name, kind: RecordType, manner: Manner, random_case: bool, edn
     options.use_edns = edns;
     options.edns_payload_len = PAYLOAD;
     options.edns_set_dnssec_ok = manner.dnssec;
-    options.recursion_desired = false;
+    options.recursion_desired = manner.recursion;
     options.case_randomization = random_case;
     options.retry_interval = manner.timeout / 2;
     DnsRequest::from_query(Query::query(name.clone(), kind), options)

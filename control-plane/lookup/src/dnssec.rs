@@ -26,14 +26,12 @@ use jiff::Timestamp;
 use crate::{
     found::LookupError,
     judge::{cname, records},
-    lookup::{Lookup, absolute},
+    lookup::{CNAMES_MAX, Lookup, absolute},
     walk::Walk,
 };
 
 /// Queries that one validation may cost: keys and DS records of every zone on the way, and name servers' addresses.
 const QUERIES_MAX: usize = 400;
-/// CNAME records that are validated one after another.
-const CNAMES_MAX: usize = 12;
 
 /// Whether what the servers say is theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@
 //! signatures hold from the root's trust anchor down (RFC 4035). Messages, transports and the validation of
 //! signatures are hickory's; the walk is here, because the questions that are asked of it name servers one by one.
 //!
+//! A resolver can be asked too, to see what visitors still get.
+//!
 //! It must never answer out of a cache what the asked zone says, never send a query to an address inside the operator's
 //! networks because a stranger's zone names it, and never ask without bounds.
 
@@ -21,6 +23,7 @@ mod walk;
 
 mod each;
 mod lookup;
+mod resolver;
 
 pub mod dnssec;
 
@@ -28,4 +31,5 @@ pub use dnssec::Trust;
 pub use found::{Existence, Found, Listed, LookupError, Server, ServerFault};
 pub use hickory_proto::rr::{Name, RData, Record, RecordType};
 pub use lookup::Lookup;
+pub use resolver::Remembered;
 pub use settings::Settings;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// CNAME records that are followed; resolvers stop between 8 and 16.
-const CNAMES_MAX: usize = 12;
+pub(crate) const CNAMES_MAX: usize = 12;
 /// Queries that one question may cost. A name of a deep zone behind a long chain costs about 40.
 pub(crate) const QUERIES_MAX: usize = 120;
 

@@ -227,7 +227,7 @@ impl Walk {
             return Ok(Err(ServerFault::Timeout));
         };
         let port = self.shared.ports.get(&address).copied().unwrap_or(53);
-        let manner = Manner { timeout: self.shared.settings.server_timeout, dnssec: self.dnssec };
+        let manner = Manner { timeout: self.shared.settings.server_timeout, dnssec: self.dnssec, recursion: false };
         let answer = ask(SocketAddr::new(address, port), name, kind, manner).await;
         tracing::trace!(%name, %kind, %address, answered = answer.is_ok(), "asked a name server");
         Ok(answer)

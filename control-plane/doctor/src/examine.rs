@@ -1,0 +1,167 @@
+//! An examination from the name to the report.
+
+use std::{net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+use jiff::{Timestamp, fmt::serde::unsigned_duration::friendly::compact::required as span};
+use lookup::{Lookup, Name, address::is_public, settings::ServerAddress};
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use url::Url;
+
+use crate::{
+    expected::Expected,
+    host::Host,
+    judge,
+    observation::{Observation, text},
+    observe::{Names, Registry, Web, look},
+    provider,
+    report::{Finding, Health, Report},
+};
+
+/// Addresses of a name that are visited.
+const VISITS_MAX: usize = 6;
+
+/// How the doctor looks at things.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Resolvers that are asked what visitors still get.
+    pub resolvers: Vec<ServerAddress>,
+    /// IANA's list of RDAP services (RFC 9224).
+    pub rdap: Url,
+    /// How long a registry may take.
+    #[serde(with = "span")]
+    pub rdap_timeout: Duration,
+    /// The port that visitors' HTTP comes to.
+    pub http_port: u16,
+    /// The port that visitors' HTTPS comes to.
+    pub https_port: u16,
+    /// How long an address may take for each step: to connect, to shake hands, to answer.
+    #[serde(with = "span")]
+    pub visit_timeout: Duration,
+    /// Networks that may be visited although they are not of the public Internet; the edges' own addresses may anyway.
+    pub inner: Vec<IpNet>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let resolver = |address: [u8; 4]| ServerAddress((address, 53).into());
+        Self {
+            resolvers: vec![resolver([1, 1, 1, 1]), resolver([8, 8, 8, 8])],
+            rdap: iana(),
+            rdap_timeout: Duration::from_secs(5),
+            http_port: 80,
+            https_port: 443,
+            visit_timeout: Duration::from_secs(5),
+            inner: Vec::new(),
+        }
+    }
+}
+
+/// Why there can be no doctor.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// The authorities that this machine trusts cannot be read.
+    #[error("the certificate authorities that this machine trusts cannot be read ({0}): install ca-certificates")]
+    Roots(#[from] rustls::Error),
+    /// There is no HTTP client to be had.
+    #[error("the client for RDAP cannot be made: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Examines domains.
+pub struct Doctor {
+    lookup: Lookup,
+    registry: Registry,
+    web: Web,
+    settings: Settings,
+}
+
+impl Doctor {
+    /// `roots` are certificate authorities to trust beside those of the machine: the development CA.
+    ///
+    /// # Errors
+    /// When the machine has no certificate authorities, or one of `roots` is none.
+    pub fn new(lookup: Lookup, settings: Settings, roots: Vec<CertificateDer<'static>>) -> Result<Self, SetupError> {
+        Ok(Self {
+            lookup,
+            registry: Registry::new(settings.rdap.clone(), settings.rdap_timeout)?,
+            web: Web::new(roots, settings.visit_timeout, (settings.http_port, settings.https_port))?,
+            settings,
+        })
+    }
+
+    /// Looks at a domain and says what is wrong with it. It takes as long as the slowest server is given time.
+    pub async fn examine(&self, host: &str, expected: &Expected) -> Report {
+        let (host, mut findings) = match Host::read(host) {
+            Ok(read) => read,
+            Err(finding) => return refused(host, finding),
+        };
+        let (Some(name), Some(base)) = (host.dns(), Name::from_ascii(format!("{}.", host.base)).ok()) else {
+            return report(&host, None, findings);
+        };
+        let Names { cname, a, aaaa, beside, each, soa, proofs, caa, trust, remembered } =
+            look(&self.lookup, &name, &base, expected, &self.settings.resolvers).await;
+        let mut seen = Observation {
+            at: Timestamp::now(),
+            cname,
+            a,
+            aaaa,
+            beside,
+            each,
+            soa,
+            proofs,
+            caa,
+            trust,
+            remembered,
+            registration: None,
+            visits: Vec::new(),
+        };
+        if judge::doubtful(&host, &seen) {
+            seen.registration = Some(self.registry.ask(&host.registrable).await);
+        }
+        let addresses = seen.addresses().into_iter().filter(|address| self.may_visit(*address, expected));
+        let visited = host.visited();
+        let visits = addresses.take(VISITS_MAX).map(|address| self.web.visit(address, &visited));
+        seen.visits = futures::future::join_all(visits).await;
+        findings.extend(judge::judge(&host, expected, &seen));
+        report(&host, Some(&seen), findings)
+    }
+
+    fn may_visit(&self, address: IpAddr, expected: &Expected) -> bool {
+        is_public(address)
+            || expected.addresses.contains(&address)
+            || self.settings.inner.iter().any(|network| network.contains(&address))
+    }
+}
+
+fn report(host: &Host, seen: Option<&Observation>, findings: Vec<Finding>) -> Report {
+    let name_servers = seen.map(Observation::name_servers).unwrap_or_default();
+    Report {
+        host: host.name(),
+        unicode: host.unicode.as_ref().map(|unicode| if host.wildcard { format!("*.{unicode}") } else { unicode.clone() }),
+        health: Health::of(&findings),
+        findings,
+        zone: seen.and_then(Observation::zone).map(text),
+        provider: provider::of(&name_servers),
+        name_servers,
+        checked_at: seen.map_or_else(Timestamp::now, |seen| seen.at),
+    }
+}
+
+/// The report on a text that cannot be looked up.
+fn refused(host: &str, finding: Finding) -> Report {
+    let findings = vec![finding];
+    Report {
+        host: host.to_owned(),
+        unicode: None,
+        health: Health::of(&findings),
+        findings,
+        zone: None,
+        name_servers: Vec::new(),
+        provider: None,
+        checked_at: Timestamp::now(),
+    }
+}

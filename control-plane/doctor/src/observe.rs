@@ -1,0 +1,9 @@
+//! Looking: name servers, the registry, and what answers at the addresses.
+
+mod names;
+mod registry;
+mod web;
+
+pub(crate) use names::{Names, look};
+pub(crate) use registry::Registry;
+pub(crate) use web::Web;
