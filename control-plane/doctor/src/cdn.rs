@@ -168,9 +168,8 @@ pub(crate) fn by_name(name: &str) -> Option<&'static Cdn> {
 
 /// The CDN that an answer went through.
 pub(crate) fn by_head(head: &Head) -> Option<&'static Cdn> {
-    let has = |(name, part): &(&str, &str)| {
-        head.field(name).is_some_and(|value| value.to_ascii_lowercase().contains(part))
-    };
+    let has =
+        |(name, part): &(&str, &str)| head.field(name).is_some_and(|value| value.to_ascii_lowercase().contains(part));
     CDNS.iter().find(|cdn| cdn.fields.iter().any(has))
 }
 

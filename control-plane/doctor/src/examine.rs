@@ -20,6 +20,8 @@ use crate::{
     report::{Finding, Health, Report},
 };
 
+/// IANA's list of RDAP services (RFC 9224 3).
+const RDAP: &str = "https://data.iana.org/rdap/dns.json";
 /// Addresses of a name that are visited.
 const VISITS_MAX: usize = 6;
 
@@ -29,8 +31,8 @@ const VISITS_MAX: usize = 6;
 pub struct Settings {
     /// Resolvers that are asked what visitors still get.
     pub resolvers: Vec<ServerAddress>,
-    /// IANA's list of RDAP services (RFC 9224).
-    pub rdap: Url,
+    /// A list of RDAP services (RFC 9224) instead of IANA's.
+    pub rdap: Option<Url>,
     /// How long a registry may take.
     #[serde(with = "span")]
     pub rdap_timeout: Duration,
@@ -50,7 +52,7 @@ impl Default for Settings {
         let resolver = |address: [u8; 4]| ServerAddress((address, 53).into());
         Self {
             resolvers: vec![resolver([1, 1, 1, 1]), resolver([8, 8, 8, 8])],
-            rdap: iana(),
+            rdap: None,
             rdap_timeout: Duration::from_secs(5),
             http_port: 80,
             https_port: 443,
@@ -69,6 +71,9 @@ pub enum SetupError {
     /// There is no HTTP client to be had.
     #[error("the client for RDAP cannot be made: {0}")]
     Client(#[from] reqwest::Error),
+    /// The built-in address of IANA's list is none.
+    #[error("{RDAP} is no address: {0}")]
+    Address(#[from] url::ParseError),
 }
 
 /// Examines domains.
@@ -85,9 +90,10 @@ impl Doctor {
     /// # Errors
     /// When the machine has no certificate authorities, or one of `roots` is none.
     pub fn new(lookup: Lookup, settings: Settings, roots: Vec<CertificateDer<'static>>) -> Result<Self, SetupError> {
+        let services = settings.rdap.clone().map_or_else(|| Url::parse(RDAP), Ok)?;
         Ok(Self {
             lookup,
-            registry: Registry::new(settings.rdap.clone(), settings.rdap_timeout)?,
+            registry: Registry::new(services, settings.rdap_timeout)?,
             web: Web::new(roots, settings.visit_timeout, (settings.http_port, settings.https_port))?,
             settings,
         })
@@ -141,7 +147,10 @@ fn report(host: &Host, seen: Option<&Observation>, findings: Vec<Finding>) -> Re
     let name_servers = seen.map(Observation::name_servers).unwrap_or_default();
     Report {
         host: host.name(),
-        unicode: host.unicode.as_ref().map(|unicode| if host.wildcard { format!("*.{unicode}") } else { unicode.clone() }),
+        unicode: host
+            .unicode
+            .as_ref()
+            .map(|unicode| if host.wildcard { format!("*.{unicode}") } else { unicode.clone() }),
         health: Health::of(&findings),
         findings,
         zone: seen.and_then(Observation::zone).map(text),

@@ -147,7 +147,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_custom_domain_is_refused_with_the_reason() {
-        for text in ["", "192.0.2.1", "[2001:db8::1]", "2001:db8::1", "sh op.example.com", "-a.example.com", "a..b.com", "localhost_"] {
+        for text in [
+            "",
+            "192.0.2.1",
+            "[2001:db8::1]",
+            "2001:db8::1",
+            "sh op.example.com",
+            "-a.example.com",
+            "a..b.com",
+            "localhost_",
+        ] {
             assert_eq!(code(text), Code::NameInvalid, "{text}");
         }
         assert_eq!(code("co.uk"), Code::PublicSuffix);

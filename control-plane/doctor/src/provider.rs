@@ -5,7 +5,11 @@ use crate::report::Provider;
 /// Ends of name servers' names, the provider's name, and where records are set there. A `*` stands for any letters of
 /// one label, as providers number their servers.
 const PROVIDERS: [(&str, &str, &str); 27] = [
-    ("ns.cloudflare.com", "Cloudflare", "In the dashboard: the domain, then DNS, Records. Keep the cloud grey (DNS only)."),
+    (
+        "ns.cloudflare.com",
+        "Cloudflare",
+        "In the dashboard: the domain, then DNS, Records. Keep the cloud grey (DNS only).",
+    ),
     ("awsdns-*", "Amazon Route 53", "In the console: Route 53, Hosted zones, the domain, Create record."),
     ("domaincontrol.com", "GoDaddy", "In your account: Domain Portfolio, the domain, DNS, Add New Record."),
     ("registrar-servers.com", "Namecheap", "In the Domain List: Manage, Advanced DNS, Add New Record."),
@@ -35,18 +39,18 @@ const PROVIDERS: [(&str, &str, &str); 27] = [
 ];
 
 /// Parts of name servers' names that registrars give to domains that ran out or are held back.
-const PARKED: [&str; 5] = ["pendingrenewaldeletion", "suspended-domain", "verification-hold", "expired", "expirenotification"];
+const PARKED: [&str; 5] =
+    ["pendingrenewaldeletion", "suspended-domain", "verification-hold", "expired", "expirenotification"];
 
 /// The provider of a zone's name servers: of all of them, or it would be a guess.
 pub(crate) fn of(servers: &[String]) -> Option<Provider> {
-    let mut found = servers.iter().map(|server| {
-        PROVIDERS.iter().find(|(end, ..)| ends_with(server, end)).map(|(_, name, hint)| (*name, *hint))
-    });
+    let mut found = servers
+        .iter()
+        .map(|server| PROVIDERS.iter().find(|(end, ..)| ends_with(server, end)).map(|(_, name, hint)| (*name, *hint)));
     let (name, hint) = found.next()??;
-    found.all(|other| other.is_some_and(|(known, _)| known == name)).then(|| Provider {
-        name: name.to_owned(),
-        hint: hint.to_owned(),
-    })
+    found
+        .all(|other| other.is_some_and(|(known, _)| known == name))
+        .then(|| Provider { name: name.to_owned(), hint: hint.to_owned() })
 }
 
 /// Whether a name server's name says that the domain ran out or is held back.

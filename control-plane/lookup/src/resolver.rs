@@ -39,8 +39,7 @@ impl Lookup {
         name: &Name,
         kind: RecordType,
     ) -> Result<Remembered, ServerFault> {
-        let manner =
-            Manner { timeout: self.shared.settings.server_timeout, dnssec: false, recursion: true };
+        let manner = Manner { timeout: self.shared.settings.server_timeout, dnssec: false, recursion: true };
         let mut name = absolute(name);
         let message = ask(resolver.0, &name, kind, manner).await?;
         match message.response_code {

@@ -89,7 +89,9 @@ fn one(value: &str, authority: &Authority) -> Verdict {
     if !authority.identities.iter().any(|identity| identity.eq_ignore_ascii_case(issuer)) {
         return Verdict::Forbidden;
     }
-    let of = |tag: &str| parameters.iter().filter(|(key, _)| key.eq_ignore_ascii_case(tag)).map(|(_, value)| *value);
+    let of = |tag: &'static str| {
+        parameters.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(tag)).map(|(_, value)| *value)
+    };
     // More than one makes the record void (RFC 8657 3).
     let accounts: Vec<&str> = of("accounturi").collect();
     let account = match accounts.as_slice() {

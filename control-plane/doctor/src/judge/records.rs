@@ -92,17 +92,18 @@ fn circle(host: &Host, expected: &Expected, seen: &Observation, apex: bool, erro
     let mut changes: Vec<Change> =
         seen.target().map(|target| Change::remove(&host.name(), "CNAME", target)).into_iter().collect();
     changes.extend(right(host, expected, apex));
-    Finding::new(Code::CnameLoop, Severity::Error, error.to_string(), leads(expected), "Let the name lead here directly.")
-        .with(changes)
+    Finding::new(
+        Code::CnameLoop,
+        Severity::Error,
+        error.to_string(),
+        leads(expected),
+        "Let the name lead here directly.",
+    )
+    .with(changes)
 }
 
 /// The name's own servers answer, but not those of what it leads to.
-fn unreachable_target(
-    host: &Host,
-    expected: &Expected,
-    seen: &Observation,
-    error: &LookupError,
-) -> Option<Finding> {
+fn unreachable_target(host: &Host, expected: &Expected, seen: &Observation, error: &LookupError) -> Option<Finding> {
     match seen.target() {
         Some(target) if expected.targets.contains(&target) => Some(unanswered(error)),
         Some(target) => Some(wrong_cname(host, expected, seen, &target, &error.to_string())),
@@ -197,7 +198,8 @@ fn in_front(seen: &Observation, strange: &[IpAddr]) -> Option<(&'static Cdn, Str
     if let Some((cdn, name)) = names.into_iter().find_map(|name| cdn::by_name(&name).map(|cdn| (cdn, name))) {
         return Some((cdn, format!("the CNAME leads to {name}")));
     }
-    if let Some((cdn, address)) = strange.iter().find_map(|address| cdn::by_address(*address).map(|cdn| (cdn, address))) {
+    if let Some((cdn, address)) = strange.iter().find_map(|address| cdn::by_address(*address).map(|cdn| (cdn, address)))
+    {
         return Some((cdn, format!("{address} is one of its addresses")));
     }
     let visits = seen.visits.iter().filter(|visit| strange.contains(&visit.address));
@@ -207,18 +209,12 @@ fn in_front(seen: &Observation, strange: &[IpAddr]) -> Option<(&'static Cdn, Str
         .map(|cdn| (cdn, "its fields are in the answer".to_owned()))
 }
 
-fn proxied(
-    host: &Host,
-    expected: &Expected,
-    seen: &Observation,
-    apex: bool,
-    cdn: &Cdn,
-    how: &str,
-) -> Finding {
+fn proxied(host: &Host, expected: &Expected, seen: &Observation, apex: bool, cdn: &Cdn, how: &str) -> Finding {
     let through = expected.edge.as_ref().is_some_and(|edge| {
-        let heads = seen.visits.iter().flat_map(|visit| {
-            visit.secure.iter().filter_map(|secure| secure.head.as_ref().ok()).chain(&visit.plain)
-        });
+        let heads = seen
+            .visits
+            .iter()
+            .flat_map(|visit| visit.secure.iter().filter_map(|secure| secure.head.as_ref().ok()).chain(&visit.plain));
         heads.into_iter().any(|head| head.field(&edge.header).is_some())
     });
     let (severity, seen) = if through {

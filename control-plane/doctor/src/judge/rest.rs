@@ -2,7 +2,7 @@
 
 use lookup::{RData, Record};
 
-use super::{Pointing, points, pointing, records::duration};
+use super::{Pointing, pointing, points, records::duration};
 use crate::{
     expected::{Expected, Proof, ProofKind},
     host::Host,
@@ -45,10 +45,11 @@ fn missing(host: &Host, proof: &Proof, answer: &Answer) -> Option<Finding> {
         "Set the record, beside those that are there."
     };
     let expected = format!("{kind} {}: it {}", proof.value, proof.purpose);
-    Some(
-        Finding::new(code, Severity::Error, what, expected, fix)
-            .with(vec![Change::set(&proof.name, kind, proof.value.clone())]),
-    )
+    Some(Finding::new(code, Severity::Error, what, expected, fix).with(vec![Change::set(
+        &proof.name,
+        kind,
+        proof.value.clone(),
+    )]))
 }
 
 fn value(record: &Record) -> Option<String> {

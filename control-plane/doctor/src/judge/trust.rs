@@ -23,10 +23,9 @@ pub(super) fn judge(seen: &Observation) -> Option<Finding> {
             format!("no key of {zone} fits the DS record at the registry (key tag {tags})"),
             format!("{remove}, and enter the one that the provider of your DNS shows now."),
         ),
-        Cause::Unsigned => (
-            format!("{zone} has keys, but its records are not signed"),
-            format!("{remove}, or {resign}."),
-        ),
+        Cause::Unsigned => {
+            (format!("{zone} has keys, but its records are not signed"), format!("{remove}, or {resign}."))
+        }
         Cause::Expired(end) => (
             format!("signatures of {zone} ran out on {}", end.strftime("%Y-%m-%d %H:%M UTC")),
             format!("Let the provider of your DNS sign the zone anew. Until then: {remove}."),
@@ -35,10 +34,7 @@ pub(super) fn judge(seen: &Observation) -> Option<Finding> {
             format!("signatures of {zone} hold only from {}", begin.strftime("%Y-%m-%d %H:%M UTC")),
             "Set the clock of the server that signs the zone, and sign it anew.".to_owned(),
         ),
-        Cause::Wrong => (
-            format!("signatures of {zone} do not fit its records"),
-            format!("{remove}, or {resign}."),
-        ),
+        Cause::Wrong => (format!("signatures of {zone} do not fit its records"), format!("{remove}, or {resign}.")),
     };
     Some(Finding::new(
         Code::DnssecBogus,

@@ -27,7 +27,8 @@ pub(super) fn judge(host: &Host, expected: &Expected, seen: &Observation) -> Vec
 
 /// A CDN that fetches over HTTP what is told to be fetched over HTTPS: the answer leads to where it came from.
 fn redirect_loop(host: &Host, seen: &Observation) -> Option<Finding> {
-    let heads = seen.visits.iter().filter_map(|visit| visit.secure.as_ref().ok()?.head.as_ref().ok().map(|head| (visit, head)));
+    let heads =
+        seen.visits.iter().filter_map(|visit| visit.secure.as_ref().ok()?.head.as_ref().ok().map(|head| (visit, head)));
     let (visit, head) = heads.into_iter().find(|(_, head)| leads_to_itself(host, head))?;
     let cdn = cdn::by_head(head).or_else(|| cdn::by_address(visit.address));
     let name = cdn.map_or("The server in front", |cdn| cdn.name);
@@ -52,12 +53,7 @@ fn leads_to_itself(host: &Host, head: &Head) -> bool {
     head.field("location").and_then(|location| own.join(location).ok()).is_some_and(|to| to == own)
 }
 
-fn closed(
-    visits: &[Visit],
-    code: Code,
-    port: u16,
-    fault: impl Fn(&Visit) -> Option<&Unreached>,
-) -> Option<Finding> {
+fn closed(visits: &[Visit], code: Code, port: u16, fault: impl Fn(&Visit) -> Option<&Unreached>) -> Option<Finding> {
     let mut seen = Vec::new();
     for visit in visits {
         let what = match fault(visit) {
@@ -115,7 +111,8 @@ fn certificates(host: &Host, expected: &Expected, seen: &Observation) -> Option<
     let wrong: Vec<(IpAddr, _)> = wrong.collect();
     let (address, certificate) = wrong.first()?;
     let ends = certificate.ends.map_or(String::new(), |ends| format!(", until {}", ends.strftime("%Y-%m-%d")));
-    let refused = certificate.refused.as_ref().map_or(String::new(), |reason| format!(". Browsers refuse it: {reason}"));
+    let refused =
+        certificate.refused.as_ref().map_or(String::new(), |reason| format!(". Browsers refuse it: {reason}"));
     let fix = if wrong.len() < seen.visits.len() {
         "One address serves an old certificate: if it stays so for some minutes, tell the platform's operator."
     } else {

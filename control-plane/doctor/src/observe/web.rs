@@ -109,8 +109,7 @@ impl Web {
 
 /// The head of the answer to `GET /`. Its body is not read.
 async fn head(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, host: &str) -> hyper::Result<Head> {
-    let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(HEAD_MAX).handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = http1::Builder::new().max_buf_size(HEAD_MAX).handshake(TokioIo::new(stream)).await?;
     let request = Request::get("/")
         .header(HOST, host)
         .header(USER_AGENT, concat!("AstroCloud/", env!("CARGO_PKG_VERSION"), " (domain check)"))

@@ -7,7 +7,9 @@ mod loose;
 mod net;
 mod nsd;
 mod sign;
+mod world;
 
 pub use loose::{Reply, answer};
 pub use net::{Net, zone};
 pub use sign::{Keys, Lifetime};
+pub use world::{World, head};

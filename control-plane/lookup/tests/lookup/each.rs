@@ -3,7 +3,7 @@
 use lookup::{Existence, Listed, RecordType, ServerFault};
 use peers::Reply;
 
-use crate::world::{data, head, name, world};
+use crate::world::{data, head, lookup, name, world};
 
 #[tokio::test]
 async fn each_server_is_shown_with_its_own_answer_or_its_fault() {
@@ -34,7 +34,7 @@ async fn each_server_is_shown_with_its_own_answer_or_its_fault() {
     world.net.loose(at[3], |_, _| Reply::Silence).await.unwrap();
     world.net.nsd(at[4], &[("shop.example.", &zone("192.0.2.1"))]).await.unwrap();
 
-    let each = world.lookup().ask_each(&name("www.shop.example."), RecordType::A).await.unwrap();
+    let each = lookup(&world).ask_each(&name("www.shop.example."), RecordType::A).await.unwrap();
     let of = |label: &str| {
         let asked = name(&format!("{label}.shop.example."));
         let (server, answer) = each.iter().find(|(server, _)| server.name == asked).unwrap();
@@ -49,7 +49,7 @@ async fn each_server_is_shown_with_its_own_answer_or_its_fault() {
     assert_eq!(of("hidden").0, Listed::Zone);
     assert_eq!(each.len(), 6);
 
-    let nothing = world.lookup().ask_each(&name("no.shop.example."), RecordType::A).await.unwrap();
+    let nothing = lookup(&world).ask_each(&name("no.shop.example."), RecordType::A).await.unwrap();
     let existence = nothing.iter().filter_map(|(_, answer)| answer.as_ref().ok()).map(|found| found.existence);
     assert!(existence.eq([Existence::NoName; 3]));
 }
@@ -64,9 +64,9 @@ async fn a_delegation_whose_servers_are_all_lame_is_still_shown_server_by_server
     .await;
     world.net.nsd(at.unwrap(), &[("other.example.", &head("ns.nic.example."))]).await.unwrap();
     let asked = name("www.shop.example.");
-    let each = world.lookup().ask_each(&asked, RecordType::A).await.unwrap();
+    let each = lookup(&world).ask_each(&asked, RecordType::A).await.unwrap();
     assert_eq!(each.len(), 1);
     assert!(matches!(each[0].1, Err(ServerFault::Code(_))), "{each:?}");
-    let error = world.lookup().ask(&asked, RecordType::A).await.unwrap_err().to_string();
+    let error = lookup(&world).ask(&asked, RecordType::A).await.unwrap_err().to_string();
     assert!(error.contains("no name server of shop.example. answers: ns.shop.example."), "{error}");
 }

@@ -3,7 +3,7 @@
 use lookup::{LookupError, Name, RData, Record, RecordType, ServerFault};
 use peers::answer;
 
-use crate::world::{a, data, head, name, world};
+use crate::world::{a, data, head, lookup, name, world};
 
 fn soa(zone: &str) -> Record {
     let soa = hickory_proto::rr::rdata::SOA::new(name(zone), name(zone), 1, 3600, 600, 1_209_600, 60);
@@ -13,7 +13,7 @@ fn soa(zone: &str) -> Record {
 #[tokio::test]
 async fn addresses_inside_the_operators_networks_are_not_asked_unless_they_are_named() {
     let world = world(|_| "shop IN NS ns.shop\nns.shop IN A 127.0.0.1\n".to_owned()).await;
-    let error = world.lookup().ask(&name("www.shop.example."), RecordType::A).await.unwrap_err();
+    let error = lookup(&world).ask(&name("www.shop.example."), RecordType::A).await.unwrap_err();
     let LookupError::Unanswered { faults, .. } = &error else { panic!("{error}") };
     assert_eq!(faults[0].1, ServerFault::Inner);
 }
@@ -35,7 +35,7 @@ async fn a_server_that_mangles_letters_is_asked_over_a_stream() {
         answer(&query, &records)
     };
     world.net.loose(at.unwrap(), mangled).await.unwrap();
-    let found = world.lookup().ask(&name("www.shop.example."), RecordType::A).await.unwrap();
+    let found = lookup(&world).ask(&name("www.shop.example."), RecordType::A).await.unwrap();
     assert_eq!(data(&found.records), ["192.0.2.5"]);
 }
 
@@ -54,7 +54,7 @@ async fn an_answer_to_another_question_is_not_believed() {
         answer(&query, &records)
     };
     world.net.loose(at.unwrap(), other).await.unwrap();
-    let error = world.lookup().ask(&name("www.shop.example."), RecordType::A).await.unwrap_err();
+    let error = lookup(&world).ask(&name("www.shop.example."), RecordType::A).await.unwrap_err();
     assert!(matches!(error, LookupError::Unanswered { .. }), "{error}");
 }
 
@@ -84,14 +84,14 @@ async fn addresses_that_a_server_gives_for_names_that_are_not_its_own_are_not_be
         let zone = format!("{}www IN A {answer}\n", head("host.good.example."));
         world.net.nsd(address, &[("sub.bad.example.", &zone)]).await.unwrap();
     }
-    let found = world.lookup().ask(&name("www.sub.bad.example."), RecordType::A).await.unwrap();
+    let found = lookup(&world).ask(&name("www.sub.bad.example."), RecordType::A).await.unwrap();
     assert_eq!(data(&found.records), ["192.0.2.1"]);
 }
 
 #[tokio::test]
 async fn name_servers_that_depend_on_one_another_end_in_a_fault() {
     let world = world(|_| "one IN NS ns.two\ntwo IN NS ns.one\n".to_owned()).await;
-    let error = world.lookup().ask(&name("www.one.example."), RecordType::A).await.unwrap_err();
+    let error = lookup(&world).ask(&name("www.one.example."), RecordType::A).await.unwrap_err();
     let LookupError::Unanswered { zone, faults } = &error else { panic!("{error}") };
     assert_eq!((zone, &faults[0].1), (&name("one.example."), &ServerFault::NoAddress));
 }
@@ -113,7 +113,7 @@ async fn a_server_that_is_no_longer_in_charge_is_passed_over() {
     world.net.loose(at[0], not_in_charge).await.unwrap();
     let zone = format!("{}@ IN NS b\na IN A {}\nb IN A {}\nwww IN A 192.0.2.1\n", head("a"), at[0], at[1]);
     world.net.nsd(at[1], &[("shop.example.", &zone)]).await.unwrap();
-    let lookup = world.lookup();
+    let lookup = lookup(&world);
     let found = lookup.ask(&name("www.shop.example."), RecordType::A).await.unwrap();
     assert_eq!(data(&found.records), ["192.0.2.1"]);
     let each = lookup.ask_each(&name("www.shop.example."), RecordType::A).await.unwrap();

@@ -3,6 +3,7 @@
 
 mod each;
 mod faults;
+mod resolver;
 mod trust;
 mod walk;
 mod world;

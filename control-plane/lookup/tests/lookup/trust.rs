@@ -4,55 +4,27 @@ use std::sync::Arc;
 
 use dns::key::ZoneKey;
 use lookup::{Lookup, RecordType, Settings, Trust, dnssec::Cause};
-use peers::{Keys, Lifetime, Net};
+use peers::{Keys, Lifetime, Net, World};
 
-use crate::world::{World, head, name};
-
-/// What the zones below the signed `example.` are like.
-struct Signed {
-    world: World,
-    settings: Settings,
-}
-
-/// A signed root and a signed `example.` that has the given lines.
-async fn signed(delegations: impl FnOnce(&mut Net) -> String) -> Signed {
-    let mut net = Net::new().unwrap();
-    let (root, tld) = (net.address(), net.address());
-    let (root_keys, tld_keys) = (Keys::generate(".").unwrap(), Keys::generate("example.").unwrap());
-    let lines = delegations(&mut net);
-    let root_zone = format!(
-        "{}ns.root. IN A {root}\nexample. IN NS ns.nic.example.\nns.nic.example. IN A {tld}\n{}\n",
-        head("ns.root."),
-        tld_keys.ds().unwrap()
-    );
-    net.nsd(root, &[(".", &root_keys.sign(&root_zone, Lifetime::Now).unwrap())]).await.unwrap();
-    let tld_zone = format!("{}ns.nic IN A {tld}\nwww IN A 192.0.2.1\n{lines}", head("ns.nic"));
-    net.nsd(tld, &[("example.", &tld_keys.sign(&tld_zone, Lifetime::Now).unwrap())]).await.unwrap();
-    let world = World { net, root };
-    let settings =
-        Settings { trust_anchors: vec![root_keys.dnskey().unwrap()].try_into().unwrap(), ..world.settings() };
-    Signed { world, settings }
-}
+use crate::world::{head, name, settings};
 
 #[tokio::test]
 async fn signed_zones_are_trusted_and_unsigned_ones_are_known_to_be_so() {
-    let mut at = Vec::new();
     let own = Arc::new(ZoneKey::open(&ZoneKey::generate().unwrap()).unwrap());
-    let mut signed = signed(|net| {
-        at = vec![net.address(), net.address()];
-        format!(
-            "own IN NS ns.own\nns.own IN A {}\nown IN DS {}\nplain IN NS ns.plain\nns.plain IN A {}\n",
-            at[0],
-            own.ds(b"\x03own\x07example\0"),
-            at[1]
-        )
-    })
-    .await;
+    let mut net = Net::new().unwrap();
+    let at = [net.address(), net.address()];
+    let lines = format!(
+        "www IN A 192.0.2.1\nown IN NS ns.own\nns.own IN A {}\nown IN DS {}\nplain IN NS ns.plain\nns.plain IN A {}\n",
+        at[0],
+        own.ds(b"\x03own\x07example\0"),
+        at[1]
+    );
+    let mut world = World::signed(net, &lines).await.unwrap();
     let zone = format!("{}ns IN A {}\nwww IN A 192.0.2.2\naway IN CNAME www.plain.example.\n", head("ns"), at[0]);
-    signed.world.net.own(at[0], "own.example.", &zone, Some(own)).await.unwrap();
+    world.net.own(at[0], "own.example.", &zone, Some(own)).await.unwrap();
     let plain = format!("{}ns IN A {}\nwww IN A 192.0.2.3\n", head("ns"), at[1]);
-    signed.world.net.nsd(at[1], &[("plain.example.", &plain)]).await.unwrap();
-    let lookup = Lookup::new(signed.settings.clone());
+    world.net.nsd(at[1], &[("plain.example.", &plain)]).await.unwrap();
+    let lookup = Lookup::new(settings(&world));
     for (asked, kind, trust) in [
         ("www.example.", RecordType::A, Trust::Secure),
         ("no.example.", RecordType::A, Trust::Secure),
@@ -66,7 +38,7 @@ async fn signed_zones_are_trusted_and_unsigned_ones_are_known_to_be_so() {
     ] {
         assert_eq!(lookup.validate(&name(asked), kind).await.unwrap(), trust, "{asked} {kind}");
     }
-    let nobody = Lookup::new(Settings { trust_anchors: Vec::new().try_into().unwrap(), ..signed.settings });
+    let nobody = Lookup::new(Settings { trust_anchors: Vec::new().try_into().unwrap(), ..settings(&world) });
     assert_eq!(nobody.validate(&name("www.example."), RecordType::A).await.unwrap(), Trust::Insecure);
 }
 
@@ -74,18 +46,14 @@ async fn signed_zones_are_trusted_and_unsigned_ones_are_known_to_be_so() {
 async fn what_is_bogus_is_told_with_the_zone_and_the_cause() {
     let origins = ["expired", "future", "unsigned", "otherkeys", "nokeys", "forged"];
     let keys: Vec<Keys> = origins.iter().map(|origin| Keys::generate(&format!("{origin}.example.")).unwrap()).collect();
-    let mut at = Vec::new();
-    let mut signed = signed(|net| {
-        let mut lines = String::new();
-        for (origin, keys) in origins.iter().zip(&keys) {
-            let address = net.address();
-            lines
-                .push_str(&format!("{origin} IN NS ns.{origin}\nns.{origin} IN A {address}\n{}\n", keys.ds().unwrap()));
-            at.push(address);
-        }
-        lines
-    })
-    .await;
+    let mut net = Net::new().unwrap();
+    let (mut at, mut lines) = (Vec::new(), String::new());
+    for (origin, keys) in origins.iter().zip(&keys) {
+        let address = net.address();
+        lines.push_str(&format!("{origin} IN NS ns.{origin}\nns.{origin} IN A {address}\n{}\n", keys.ds().unwrap()));
+        at.push(address);
+    }
+    let mut world = World::signed(net, &lines).await.unwrap();
     let mut zones = Vec::new();
     for ((origin, keys), address) in origins.iter().zip(&keys).zip(&at) {
         let plain = format!("{}ns IN A {address}\nwww IN A 192.0.2.2\n", head("ns"));
@@ -101,9 +69,9 @@ async fn what_is_bogus_is_told_with_the_zone_and_the_cause() {
         zones.push((full, text, *address));
     }
     for (origin, text, address) in &zones {
-        signed.world.net.nsd(*address, &[(origin, text)]).await.unwrap();
+        world.net.nsd(*address, &[(origin, text)]).await.unwrap();
     }
-    let lookup = Lookup::new(signed.settings.clone());
+    let lookup = Lookup::new(settings(&world));
     for origin in origins {
         let trust = lookup.validate(&name(&format!("www.{origin}.example.")), RecordType::A).await.unwrap();
         let Trust::Bogus(bogus) = trust else { panic!("{origin}: {trust:?}") };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lookup::{Existence, LookupError, RecordType};
 
-use crate::world::{data, head, name, world};
+use crate::world::{data, head, lookup, name, world};
 
 #[tokio::test]
 async fn a_name_is_found_from_the_root_with_its_zone_and_time_to_live() {
@@ -27,7 +27,7 @@ async fn a_name_is_found_from_the_root_with_its_zone_and_time_to_live() {
         "f".repeat(250)
     );
     world.net.nsd(shop.unwrap(), &[("shop.example.", &zone)]).await.unwrap();
-    let lookup = world.lookup();
+    let lookup = lookup(&world);
 
     let found = lookup.ask(&name("WWW.shop.example"), RecordType::A).await.unwrap();
     let mut addresses = data(&found.records);
@@ -74,7 +74,7 @@ async fn cname_records_are_followed_across_zones_and_circles_are_named() {
     world.net.nsd(addresses[0], &[("shop.example.", &shop)]).await.unwrap();
     let host = format!("{}ns IN A {}\nsite IN A 192.0.2.7\n", head("ns"), addresses[1]);
     world.net.nsd(addresses[1], &[("host.example.", &host)]).await.unwrap();
-    let lookup = world.lookup();
+    let lookup = lookup(&world);
 
     let found = lookup.ask(&name("www.shop.example."), RecordType::A).await.unwrap();
     assert_eq!(found.cnames, [name("site.host.example.")]);
@@ -106,7 +106,7 @@ async fn a_child_zone_on_its_parents_server_is_known_as_a_zone_of_its_own() {
     let parent = format!("{}ns IN A {address}\nsub IN NS ns\n", head("ns"));
     let child = format!("{}www IN A 192.0.2.1\nalias IN CNAME www\n", head("ns.shop.example."));
     world.net.nsd(address, &[("shop.example.", &parent), ("sub.shop.example.", &child)]).await.unwrap();
-    let lookup = world.lookup();
+    let lookup = lookup(&world);
     for asked in ["www.sub.shop.example.", "alias.sub.shop.example.", "sub.shop.example.", "no.sub.shop.example."] {
         let found = lookup.ask(&name(asked), RecordType::A).await.unwrap();
         assert_eq!(found.zone, name("sub.shop.example."), "{asked}");
@@ -119,26 +119,23 @@ async fn a_child_zone_on_its_parents_server_is_known_as_a_zone_of_its_own() {
 #[tokio::test]
 async fn name_servers_in_other_zones_are_looked_up_and_a_changed_delegation_is_seen_at_once() {
     let mut net = peers::Net::new().unwrap();
-    let (root, tld, host, old, new) = (net.address(), net.address(), net.address(), net.address(), net.address());
-    let root_zone = format!(
-        "{}ns.root. IN A {root}\nexample. IN NS ns.nic.example.\nns.nic.example. IN A {tld}\n",
-        head("ns.root.")
-    );
-    net.nsd(root, &[(".", &root_zone)]).await.unwrap();
+    let (tld, host, old, new) = (net.address(), net.address(), net.address(), net.address());
+    // A registry below the top-level domain, whose zone can be changed.
+    let lines = format!("reg IN NS ns.reg\nns.reg IN A {tld}\n");
+    let mut world = peers::World::plain(net, &lines).await.unwrap();
     let tld_zone = |ns: &str| {
-        format!("{}ns.nic IN A {tld}\nhost IN NS ns.host\nns.host IN A {host}\nshop IN NS {ns}.host\n", head("ns.nic"))
+        format!("{}ns IN A {tld}\nhost IN NS ns.host\nns.host IN A {host}\nshop IN NS {ns}.host\n", head("ns"))
     };
-    let registry = net.own(tld, "example.", &tld_zone("old"), None).await.unwrap();
+    let registry = world.net.own(tld, "reg.example.", &tld_zone("old"), None).await.unwrap();
     let host_zone = format!("{}ns IN A {host}\nold IN A {old}\nnew IN A {new}\n", head("ns"));
-    net.nsd(host, &[("host.example.", &host_zone)]).await.unwrap();
+    world.net.nsd(host, &[("host.reg.example.", &host_zone)]).await.unwrap();
     for (address, label, answer) in [(old, "old", "192.0.2.1"), (new, "new", "192.0.2.2")] {
-        let zone = format!("{}www IN A {answer}\n", head(&format!("{label}.host.example.")));
-        net.nsd(address, &[("shop.example.", &zone)]).await.unwrap();
+        let zone = format!("{}www IN A {answer}\n", head(&format!("{label}.host.reg.example.")));
+        world.net.nsd(address, &[("shop.reg.example.", &zone)]).await.unwrap();
     }
-    let world = crate::world::World { net, root };
-    let lookup = world.lookup();
-    let asked = name("www.shop.example.");
+    let lookup = lookup(&world);
+    let asked = name("www.shop.reg.example.");
     assert_eq!(data(&lookup.ask(&asked, RecordType::A).await.unwrap().records), ["192.0.2.1"]);
-    registry.publish(std::sync::Arc::new(peers::zone("example.", &tld_zone("new"), None).unwrap()));
+    registry.publish(std::sync::Arc::new(peers::zone("reg.example.", &tld_zone("new"), None).unwrap()));
     assert_eq!(data(&lookup.ask(&asked, RecordType::A).await.unwrap().records), ["192.0.2.2"]);
 }
