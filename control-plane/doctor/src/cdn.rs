@@ -163,7 +163,7 @@ pub(crate) fn by_address(address: IpAddr) -> Option<&'static Cdn> {
 /// The CDN that a name belongs to, as a CNAME has it.
 pub(crate) fn by_name(name: &str) -> Option<&'static Cdn> {
     let below = |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    CDNS.iter().find(|cdn| cdn.names.iter().any(|suffix| below(suffix)))
+    CDNS.iter().find(|cdn| cdn.names.iter().any(below))
 }
 
 /// The CDN that an answer went through.

@@ -109,7 +109,7 @@ impl Doctor {
             return report(&host, None, findings);
         };
         let Names { cname, a, aaaa, beside, each, soa, proofs, caa, trust, remembered } =
-            look(&self.lookup, &name, &base, expected, &self.settings.resolvers).await;
+            Box::pin(look(&self.lookup, &name, &base, expected, &self.settings.resolvers)).await;
         let mut seen = Observation {
             at: Timestamp::now(),
             cname,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use lookup::Name;
 use serde::{Deserialize, Serialize};
 
 /// What a domain that works would show.
@@ -25,8 +26,8 @@ pub struct Expected {
 /// A record that must be there with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
-    /// Its name, without a dot at the end: `_astrocloud.shop.example.com`.
-    pub name: String,
+    /// Where it stands: `_astrocloud.shop.example.com`.
+    pub name: Name,
     /// `TXT` or `CNAME`.
     pub kind: ProofKind,
     /// Its value.

@@ -85,7 +85,7 @@ impl Lookup {
             failed: Arc::default(),
         };
         let validator = DnssecDnsHandle::with_trust_anchor(chain.clone(), Arc::new(keys));
-        self.limited(name, judge_chain(&chain, &validator, absolute(name), kind)).await
+        self.limited(name, Box::pin(judge_chain(&chain, &validator, absolute(name), kind))).await
     }
 }
 

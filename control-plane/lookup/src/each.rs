@@ -29,7 +29,7 @@ impl Lookup {
     ) -> Result<Vec<(Server, Result<Found, ServerFault>)>, LookupError> {
         let walk = Walk::new(Arc::clone(&self.shared), false, QUERIES_MAX);
         let name = absolute(name);
-        self.limited(&name, each(&walk, &name, kind)).await
+        self.limited(&name, Box::pin(each(&walk, &name, kind))).await
     }
 }
 

@@ -35,7 +35,7 @@ impl Lookup {
     /// When nobody in charge answers, or the name leads nowhere. That there are no records, or no name, is no error.
     pub async fn ask(&self, name: &Name, kind: RecordType) -> Result<Found, LookupError> {
         let walk = Walk::new(Arc::clone(&self.shared), false, QUERIES_MAX);
-        self.limited(name, follow(&walk, name, kind)).await
+        self.limited(name, Box::pin(follow(&walk, name, kind))).await
     }
 
     /// Holds a question to the time that one may take.

@@ -41,7 +41,7 @@ impl Lookup {
     ) -> Result<Remembered, ServerFault> {
         let manner = Manner { timeout: self.shared.settings.server_timeout, dnssec: false, recursion: true };
         let mut name = absolute(name);
-        let message = ask(resolver.0, &name, kind, manner).await?;
+        let message = Box::pin(ask(resolver.0, &name, kind, manner)).await?;
         match message.response_code {
             ResponseCode::NoError | ResponseCode::NXDomain => {}
             code => return Err(ServerFault::Code(code)),

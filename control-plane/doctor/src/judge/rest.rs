@@ -30,23 +30,24 @@ fn missing(host: &Host, proof: &Proof, answer: &Answer) -> Option<Finding> {
     if values.contains(&proof.value) {
         return None;
     }
+    let at = text(&proof.name);
     let kind = match proof.kind {
         ProofKind::Txt => "TXT",
         ProofKind::Cname => "CNAME",
     };
     let (code, what) = match (values.is_empty(), host.wildcard) {
-        (true, true) => (Code::WildcardTxtMissing, format!("there is no {kind} record at {}", proof.name)),
-        (true, false) => (Code::TxtMissing, format!("there is no {kind} record at {}", proof.name)),
-        (false, _) => (Code::TxtWrong, format!("the {kind} record at {} is {}", proof.name, super::list(&values))),
+        (true, true) => (Code::WildcardTxtMissing, format!("there is no {kind} record at {at}")),
+        (true, false) => (Code::TxtMissing, format!("there is no {kind} record at {at}")),
+        (false, _) => (Code::TxtWrong, format!("the {kind} record at {at} is {}", super::list(&values))),
     };
-    let fix = if proof.name.ends_with(&format!("{0}.{0}", host.registrable)) || values.is_empty() {
+    let fix = if values.is_empty() {
         "Set the record. Many providers add the domain to what you type: enter only the part before it."
     } else {
         "Set the record, beside those that are there."
     };
     let expected = format!("{kind} {}: it {}", proof.value, proof.purpose);
     Some(Finding::new(code, Severity::Error, what, expected, fix).with(vec![Change::set(
-        &proof.name,
+        &at,
         kind,
         proof.value.clone(),
     )]))
@@ -76,7 +77,7 @@ pub(super) fn remembered(expected: &Expected, seen: &Observation) -> Option<Find
             None if addresses.is_empty() => "that there is nothing".to_owned(),
             None => super::list(addresses),
         };
-        (!here).then(|| (resolver, what, answer.left.as_secs()))
+        (!here).then_some((resolver, what, answer.left.as_secs()))
     });
     let old: Vec<_> = old.collect();
     let left = old.iter().map(|(_, _, left)| *left).max()?;

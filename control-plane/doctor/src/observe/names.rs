@@ -61,14 +61,7 @@ async fn prove(lookup: &Lookup, proof: &Proof) -> Answer {
         ProofKind::Txt => RecordType::TXT,
         ProofKind::Cname => RecordType::CNAME,
     };
-    match Name::from_ascii(&proof.name) {
-        Ok(name) => lookup.ask(&name, kind).await,
-        // The platform's own fault, and none of the domain's: nothing is said of it.
-        Err(error) => {
-            tracing::warn!(name = proof.name, %error, "a proof is expected at what is no name");
-            Err(LookupError::Loop(Vec::new()))
-        }
-    }
+    lookup.ask(&proof.name, kind).await
 }
 
 /// The types that a name has beside its CNAME. A server that is right answers each of these questions with the CNAME.

@@ -122,14 +122,6 @@ impl Ward {
         self.doctor().examine(host, &self.expected).await
     }
 
-    /// An address at which something else answers, over HTTP and over TLS.
-    pub async fn site(&mut self, http_lines: &'static str, tls_lines: &str, identity: &Identity) -> IpAddr {
-        let address = self.world.net.address();
-        http(SocketAddr::new(address, self.http), http_lines).await;
-        https(SocketAddr::new(address, self.https), identity, tls_lines.to_owned()).await;
-        address
-    }
-
     /// A registry that says this of each domain, or that there is none; and IANA's list that names it.
     pub async fn registry(&mut self, answers: fn(&str) -> Option<&'static str>) {
         let address = self.world.net.address();

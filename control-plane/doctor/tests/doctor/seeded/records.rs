@@ -96,7 +96,7 @@ async fn proofs_of_ownership_are_looked_for() {
         ("*.wild.shop.example", "_astrocloud.wild.shop.example", vec![Code::WildcardTxtMissing]),
     ] {
         ward.expected.proofs = vec![Proof {
-            name: proven.to_owned(),
+            name: name(proven),
             kind: ProofKind::Txt,
             value: "right".to_owned(),
             purpose: "proves that the domain is yours".to_owned(),
@@ -114,6 +114,7 @@ async fn cname_records_where_none_may_stand_are_named() {
     let records = [
         "apex.example. 300 CNAME shop.apps.example.",
         "apex.example. 300 NS ns.apex.example.",
+        "mixed.example. 300 NS ns.mixed.example.",
         "www.mixed.example. 300 CNAME shop.apps.example.",
         "www.mixed.example. 300 MX 10 mail.example.net.",
     ]
