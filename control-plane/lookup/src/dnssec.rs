@@ -27,7 +27,7 @@ use crate::{
     found::LookupError,
     judge::{cname, records},
     lookup::{CNAMES_MAX, Lookup, absolute},
-    walk::Walk,
+    walk::{Path, Walk},
 };
 
 /// Queries that one validation may cost: keys and DS records of every zone on the way, and name servers' addresses.
@@ -148,7 +148,7 @@ fn proof(message: &Message, name: &Name, kind: RecordType) -> Proof {
 async fn diagnose(chain: &Chain, name: &Name, kind: RecordType) -> Result<Bogus, LookupError> {
     let mut at = name.clone();
     while !at.is_root() {
-        let parent = chain.walk.resolve(&at, RecordType::DS, 0).await?;
+        let parent = chain.walk.resolve(&at, RecordType::DS, &Path::START).await?;
         let ds: Vec<_> = records(&parent.message, &at, RecordType::DS)
             .into_iter()
             .filter_map(|record| match record.data {
@@ -161,7 +161,7 @@ async fn diagnose(chain: &Chain, name: &Name, kind: RecordType) -> Result<Bogus,
             continue;
         }
         let bogus = |cause| Bogus { zone: at.clone(), ds: ds.iter().map(|ds| ds.key_tag()).collect(), cause };
-        let child = chain.walk.resolve(&at, RecordType::DNSKEY, 0).await?;
+        let child = chain.walk.resolve(&at, RecordType::DNSKEY, &Path::START).await?;
         let keys: Vec<_> = records(&child.message, &at, RecordType::DNSKEY)
             .into_iter()
             .filter_map(|record| match record.data {
@@ -175,7 +175,7 @@ async fn diagnose(chain: &Chain, name: &Name, kind: RecordType) -> Result<Bogus,
         if !keys.iter().any(|key| ds.iter().any(|ds| ds.covers(&at, key).unwrap_or(false))) {
             return Ok(bogus(Cause::OtherKeys));
         }
-        let answer = chain.walk.resolve(name, kind, 0).await?;
+        let answer = chain.walk.resolve(name, kind, &Path::START).await?;
         let own = signatures(&answer.message);
         return Ok(bogus(signature_cause(signatures(&child.message).chain(own), &answer.message)));
     }
@@ -233,7 +233,7 @@ impl Chain {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let message = match known {
             Some(message) => message,
-            None => match self.walk.resolve(&key.0, key.1, 0).await {
+            None => match self.walk.resolve(&key.0, key.1, &Path::START).await {
                 Ok(reply) => {
                     let message = needed(reply.message);
                     self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, message.clone());

@@ -10,7 +10,7 @@ use crate::{
     found::{Existence, Found, Listed, LookupError, Server, ServerFault},
     judge::{Judged, cname, judge, negative_ttl, records, zone_of},
     lookup::{Lookup, QUERIES_MAX, absolute},
-    walk::Walk,
+    walk::{Families, Path, Walk},
 };
 
 /// Servers that are asked at once.
@@ -94,7 +94,7 @@ async fn servers(walk: &Walk, name: &Name) -> Result<(Name, Vec<Server>), Lookup
             known.insert(host.name.clone(), host.addresses.clone());
         }
     }
-    match walk.resolve(&zone, RecordType::NS, 0).await {
+    match walk.resolve(&zone, RecordType::NS, &Path::START).await {
         Ok(reply) => {
             for record in records(&reply.message, &zone, RecordType::NS) {
                 if let RData::NS(host) = record.data {
@@ -111,7 +111,7 @@ async fn servers(walk: &Walk, name: &Name) -> Result<(Name, Vec<Server>), Lookup
     for (name, listed) in listed {
         let addresses = match known.remove(&name) {
             Some(addresses) if !addresses.is_empty() => addresses,
-            _ => walk.addresses(&name, 0).await?,
+            _ => walk.addresses(&name, &Path::START, Families::All).await?,
         };
         if addresses.is_empty() {
             servers.push(Server { name, address: None, listed });
@@ -125,7 +125,7 @@ async fn servers(walk: &Walk, name: &Name) -> Result<(Name, Vec<Server>), Lookup
 
 /// The zone of a name: the delegated one, or one below it on the same servers.
 async fn own_zone(walk: &Walk, name: &Name, delegation: &Authority) -> Result<Name, LookupError> {
-    match walk.resolve(name, RecordType::SOA, 0).await {
+    match walk.resolve(name, RecordType::SOA, &Path::START).await {
         Ok(reply) => crate::lookup::zone(walk, &reply, name, RecordType::SOA).await,
         Err(LookupError::Unanswered { .. }) => Ok(delegation.zone.clone()),
         Err(error) => Err(error),

@@ -9,7 +9,7 @@ use crate::{
     found::{Existence, Found, LookupError},
     judge::{cname, negative_ttl, records, zone_of},
     settings::Settings,
-    walk::{Reply, Shared, Walk},
+    walk::{Path, Reply, Shared, Walk},
 };
 
 /// CNAME records that are followed; resolvers stop between 8 and 16.
@@ -57,7 +57,7 @@ async fn follow(walk: &Walk, name: &Name, kind: RecordType) -> Result<Found, Loo
     let mut name = absolute(name);
     let mut ttl = u32::MAX;
     loop {
-        let reply = walk.resolve(&name, kind, 0).await?;
+        let reply = walk.resolve(&name, kind, &Path::START).await?;
         let found = records(&reply.message, &name, kind);
         if found.is_empty()
             && let Some((target, cname_ttl)) = cname(&reply.message, &name)

@@ -66,7 +66,16 @@ pub(crate) struct Walk {
     dnssec: bool,
     spent: AtomicUsize,
     max: usize,
-    hosts: Mutex<HashMap<Name, Vec<IpAddr>>>,
+    hosts: Mutex<HashMap<(Name, Families), Vec<IpAddr>>>,
+}
+
+/// Which addresses of a server are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Families {
+    /// One family is enough to ask it: IPv4, and IPv6 when there is none.
+    First,
+    /// All that it has.
+    All,
 }
 
 /// What those in charge said.
@@ -84,6 +93,23 @@ pub(crate) struct Reply {
 
 type Faults = Vec<(Server, ServerFault)>;
 
+/// The names of servers whose addresses are being looked for, the innermost first: what depends on itself is found so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path<'a> {
+    host: Option<&'a Name>,
+    up: Option<&'a Path<'a>>,
+    depth: usize,
+}
+
+impl Path<'_> {
+    /// Of a question that comes from outside.
+    pub(crate) const START: Path<'static> = Path { host: None, up: None, depth: 0 };
+
+    fn has(&self, host: &Name) -> bool {
+        self.host == Some(host) || self.up.is_some_and(|up| up.has(host))
+    }
+}
+
 impl Walk {
     /// A walk of at most `max` queries.
     pub(crate) fn new(shared: Arc<Shared>, dnssec: bool, max: usize) -> Self {
@@ -95,13 +121,13 @@ impl Walk {
         &'a self,
         name: &'a Name,
         kind: RecordType,
-        depth: usize,
+        path: &'a Path<'a>,
     ) -> BoxFuture<'a, Result<Reply, LookupError>> {
         async move {
             let mut authority = self.shared.delegations.nearest(name, kind);
             // Each referral leads at least one label down, so this ends.
             loop {
-                let (message, judged, server) = self.ask_any(&authority, name, kind, depth).await?;
+                let (message, judged, server) = self.ask_any(&authority, name, kind, path).await?;
                 let nothing = match judged {
                     Judged::Referral(referral) => {
                         authority = Arc::new(Authority::from(&referral));
@@ -121,7 +147,7 @@ impl Walk {
     pub(crate) async fn delegation(&self, name: &Name) -> Result<Arc<Authority>, LookupError> {
         let mut authority = self.shared.delegations.nearest(name, RecordType::SOA);
         loop {
-            match self.ask_any(&authority, name, RecordType::SOA, 0).await {
+            match self.ask_any(&authority, name, RecordType::SOA, &Path::START).await {
                 Ok((_, Judged::Referral(referral), _)) => {
                     authority = Arc::new(Authority::from(&referral));
                     self.shared.delegations.learn(&referral, &authority);
@@ -142,7 +168,7 @@ impl Walk {
         authority: &Authority,
         name: &Name,
         kind: RecordType,
-        depth: usize,
+        path: &Path<'_>,
     ) -> Result<(Message, Judged, IpAddr), LookupError> {
         let mut faults = Vec::new();
         let mut asked = HashSet::new();
@@ -151,7 +177,7 @@ impl Walk {
             return Ok(answer);
         }
         for host in authority.hosts.iter().filter(|host| host.addresses.is_empty()) {
-            let addresses = self.addresses(&host.name, depth).await?;
+            let addresses = self.addresses(&host.name, path, Families::First).await?;
             if addresses.is_empty() {
                 faults.push((server(&host.name, None), ServerFault::NoAddress));
             }
@@ -237,28 +263,36 @@ impl Walk {
     ///
     /// # Errors
     /// When the walk's queries are used up.
-    pub(crate) async fn addresses(&self, host: &Name, depth: usize) -> Result<Vec<IpAddr>, LookupError> {
-        if depth >= DEPTH_MAX {
+    pub(crate) async fn addresses(
+        &self,
+        host: &Name,
+        path: &Path<'_>,
+        families: Families,
+    ) -> Result<Vec<IpAddr>, LookupError> {
+        if path.depth >= DEPTH_MAX || path.has(host) {
             return Ok(Vec::new());
         }
-        if let Some(known) = self.hosts.lock().await.get(host) {
+        if let Some(known) = self.hosts.lock().await.get(&(host.clone(), families)) {
             return Ok(known.clone());
         }
-        // A name that its own addresses depend on has none: what is asked meanwhile finds this.
-        self.hosts.lock().await.insert(host.clone(), Vec::new());
-        let (v4, v6) =
-            tokio::join!(self.resolve(host, RecordType::A, depth + 1), self.resolve(host, RecordType::AAAA, depth + 1));
+        let path = Path { host: Some(host), up: Some(path), depth: path.depth + 1 };
         let mut addresses = Vec::new();
-        for (reply, kind) in [(v4, RecordType::A), (v6, RecordType::AAAA)] {
-            match reply {
-                Ok(reply) => addresses
-                    .extend(records(&reply.message, host, kind).iter().filter_map(|record| record.data.ip_addr())),
+        for kind in [RecordType::A, RecordType::AAAA] {
+            if families == Families::First && !addresses.is_empty() {
+                break;
+            }
+            match self.resolve(host, kind, &path).await {
+                Ok(reply) => {
+                    let found = records(&reply.message, host, kind);
+                    addresses.extend(found.iter().filter_map(|record| record.data.ip_addr()));
+                }
                 Err(error @ LookupError::TooManyQueries { .. }) => return Err(error),
+                // Its own servers are out: it counts as a server without an address.
                 Err(_) => {}
             }
         }
         addresses.truncate(ADDRESSES_MAX);
-        self.hosts.lock().await.insert(host.clone(), addresses.clone());
+        self.hosts.lock().await.insert((host.clone(), families), addresses.clone());
         Ok(addresses)
     }
 }

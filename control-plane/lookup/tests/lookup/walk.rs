@@ -139,3 +139,20 @@ async fn name_servers_in_other_zones_are_looked_up_and_a_changed_delegation_is_s
     registry.publish(std::sync::Arc::new(peers::zone("reg.example.", &tld_zone("new"), None).unwrap()));
     assert_eq!(data(&lookup.ask(&asked, RecordType::A).await.unwrap().records), ["192.0.2.2"]);
 }
+
+#[tokio::test]
+async fn name_servers_whose_own_zone_has_its_servers_elsewhere_are_found() {
+    let mut at = Vec::new();
+    let mut world = world(|net| {
+        at = vec![net.address(), net.address(), net.address()];
+        format!("shop IN NS ns.two\ntwo IN NS ns.three\nthree IN NS ns.three\nns.three IN A {}\n", at[0])
+    })
+    .await;
+    let three = format!("{}ns IN A {}\n", head("ns"), at[0]);
+    let two = format!("{}ns IN A {}\n", head("ns.three.example."), at[1]);
+    world.net.nsd(at[0], &[("three.example.", &three), ("two.example.", &two)]).await.unwrap();
+    let shop = format!("{}www IN A 192.0.2.1\n", head("ns.two.example."));
+    world.net.nsd(at[1], &[("shop.example.", &shop)]).await.unwrap();
+    let found = lookup(&world).ask(&name("www.shop.example."), RecordType::A).await.unwrap();
+    assert_eq!(data(&found.records), ["192.0.2.1"]);
+}
