@@ -9,7 +9,7 @@ use common::bus::{Bus, BusError, Line, StreamName, Topic};
 use common::deployment::{Event, Failure, State};
 use common::id::DeploymentId;
 use common::project::Settings;
-use common::queue::{Job, Queue, QueueError};
+use common::queue::{Job, Priority, Queue, QueueError};
 use common::secret::KeyRing;
 use common::source::Source;
 use common::time::Timestamp;
@@ -335,7 +335,11 @@ impl Lifecycle {
     }
 }
 
+/// Whose all projects are, until there are accounts.
+const OWNER: &str = "owner";
+
 /// The job of a deployment; those of one project follow one another.
 fn job(row: &DeploymentRow) -> Job {
-    Job { deployment: row.id.clone(), group: row.project_name.to_string() }
+    let account = OWNER.to_owned();
+    Job { deployment: row.id.clone(), group: row.project_name.to_string(), account, priority: Priority::Normal }
 }

@@ -1,7 +1,7 @@
 //! The embedded queue, in memory. Durable through the sweep: after a restart the control plane puts the
 //! jobs of unfinished rows again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, JobQueue, Lease, QueueError};
+use super::{Job, JobQueue, Lease, Priority, QueueError, Stats};
 use crate::id::DeploymentId;
 
 /// The embedded adapter.
@@ -24,10 +24,13 @@ pub struct MemoryQueue {
 struct State {
     entries: VecDeque<Entry>,
     tokens: u64,
+    /// When an account was served last, as a count; accounts without jobs are forgotten.
+    turns: HashMap<String, u64>,
 }
 
 struct Entry {
     job: Job,
+    since: Instant,
     hold: Hold,
 }
 
@@ -76,17 +79,16 @@ impl State {
             }
         }
         let mut wake: Option<Instant> = None;
-        let mut seen = std::collections::HashSet::new();
-        for at in 0..self.entries.len() {
-            let entry = &self.entries[at];
-            let first_of_group = seen.insert(entry.job.group.clone());
+        let mut seen = HashSet::new();
+        let mut next: Option<(u64, Priority, usize)> = None;
+        for (at, entry) in self.entries.iter().enumerate() {
+            let first_of_group = seen.insert(&entry.job.group);
             let when = match entry.hold {
                 Hold::Waiting { from } if from <= now && first_of_group => {
-                    self.tokens += 1;
-                    let canceled = CancellationToken::new();
-                    let lease = Lease { job: entry.job.clone(), token: self.tokens, canceled: canceled.clone() };
-                    self.entries[at].hold = Hold::Leased { token: self.tokens, until: now + duration, canceled };
-                    return Ok(lease);
+                    let turn = self.turns.get(&entry.job.account).copied().unwrap_or_default();
+                    let candidate = (turn, entry.job.priority, at);
+                    next = Some(next.map_or(candidate, |next| next.min(candidate)));
+                    continue;
                 }
                 Hold::Waiting { from } => from.max(now),
                 Hold::Leased { until, .. } => until,
@@ -95,7 +97,17 @@ impl State {
                 wake = Some(wake.map_or(when, |w| w.min(when)));
             }
         }
-        Err(wake)
+        let Some((_, _, at)) = next else { return Err(wake) };
+        self.tokens += 1;
+        let token = self.tokens;
+        let canceled = CancellationToken::new();
+        let entry = &mut self.entries[at];
+        entry.hold = Hold::Leased { token, until: now + duration, canceled: canceled.clone() };
+        let job = entry.job.clone();
+        let entries = &self.entries;
+        self.turns.retain(|account, _| entries.iter().any(|entry| entry.job.account == *account));
+        self.turns.insert(job.account.clone(), token);
+        Ok(Lease { job, token, canceled })
     }
 }
 
@@ -103,8 +115,9 @@ impl State {
 impl JobQueue for MemoryQueue {
     async fn enqueue(&self, job: Job) -> Result<(), QueueError> {
         let mut state = self.lock();
-        if !state.entries.iter().any(|e| e.job == job) {
-            state.entries.push_back(Entry { job, hold: Hold::Waiting { from: Instant::now() } });
+        if !state.entries.iter().any(|e| e.job.deployment == job.deployment) {
+            let now = Instant::now();
+            state.entries.push_back(Entry { job, since: now, hold: Hold::Waiting { from: now } });
         }
         drop(state);
         self.changed.notify_waiters();
@@ -162,6 +175,20 @@ impl JobQueue for MemoryQueue {
         drop(state);
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    async fn stats(&self) -> Result<Stats, QueueError> {
+        let state = self.lock();
+        let now = Instant::now();
+        let leased = state.entries.iter().filter(|e| matches!(e.hold, Hold::Leased { .. })).count();
+        let delayed = state.entries.iter().filter(|e| matches!(e.hold, Hold::Waiting { from } if from > now)).count();
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        Ok(Stats {
+            waiting: count(state.entries.len() - leased),
+            leased: count(leased),
+            delayed: count(delayed),
+            oldest: state.entries.iter().map(|e| now - e.since).max().unwrap_or_default(),
+        })
     }
 }
 

@@ -1,0 +1,122 @@
+//! The queue on a real Redis.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::id::DeploymentId;
+use common::queue::{Job, Priority, Queue, QueueError, conformance};
+use redis_queue::{RedisQueue, Settings};
+use server::Server;
+
+mod server;
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(60);
+
+fn queue(server: &Server, account_jobs: u32) -> Queue {
+    let settings = Settings { account_jobs, ..Settings::default() };
+    Arc::new(RedisQueue::new(server.url().parse().unwrap(), settings).unwrap())
+}
+
+fn job(account: &str, group: &str) -> Job {
+    let priority = Priority::Normal;
+    Job { deployment: DeploymentId::new(), group: group.to_owned(), account: account.to_owned(), priority }
+}
+
+#[tokio::test]
+async fn the_queue_on_redis_conforms() {
+    let server = Server::start().await;
+    conformance(&queue(&server, 0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_deployers_share_the_jobs_and_each_is_taken_once() {
+    let server = Server::start().await;
+    let (here, there) = (queue(&server, 0), queue(&server, 0));
+    let jobs: Vec<Job> = (0..50).map(|n| job("a", &n.to_string())).collect();
+    let work = |queue: Queue| async move {
+        let mut taken = Vec::new();
+        while let Ok(lease) = tokio::time::timeout(Duration::from_secs(2), queue.lease(LONG)).await {
+            let lease = lease.unwrap();
+            taken.push(lease.job.clone());
+            queue.complete(&lease).await.unwrap();
+        }
+        taken
+    };
+    let workers = tokio::spawn(futures_join(work(here.clone()), work(there.clone())));
+    for job in &jobs {
+        here.enqueue(job.clone()).await.unwrap();
+    }
+    let (one, other) = workers.await.unwrap();
+    let mut all: Vec<String> = one.iter().chain(&other).map(|job| job.deployment.to_string()).collect();
+    let mut expected: Vec<String> = jobs.iter().map(|job| job.deployment.to_string()).collect();
+    all.sort();
+    expected.sort();
+    assert_eq!(all, expected);
+    assert!(!one.is_empty() && !other.is_empty());
+}
+
+async fn futures_join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    tokio::join!(a, b)
+}
+
+#[tokio::test]
+async fn the_job_of_a_deployer_that_died_is_taken_by_another_one() {
+    let server = Server::start().await;
+    let (dead, alive) = (queue(&server, 0), queue(&server, 0));
+    dead.enqueue(job("a", "shop")).await.unwrap();
+    let first = dead.lease(Duration::from_millis(300)).await.unwrap();
+    let second = alive.lease(LONG).await.unwrap();
+    assert_eq!(first.job, second.job);
+    // Should it be alive after all, it hears of it.
+    first.canceled.cancelled().await;
+    assert!(matches!(dead.complete(&first).await, Err(QueueError::LeaseLost(_))));
+    alive.complete(&second).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cancellation_reaches_a_deployer_elsewhere() {
+    let server = Server::start().await;
+    let (plane, deployer) = (queue(&server, 0), queue(&server, 0));
+    plane.enqueue(job("a", "shop")).await.unwrap();
+    let lease = deployer.lease(LONG).await.unwrap();
+    plane.cancel(&lease.job.deployment).await.unwrap();
+    lease.canceled.cancelled().await;
+    deployer.complete(&lease).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_account_has_no_more_jobs_out_than_it_may() {
+    let server = Server::start().await;
+    let queue = queue(&server, 2);
+    for n in 0..4 {
+        queue.enqueue(job("a", &n.to_string())).await.unwrap();
+    }
+    let first = queue.lease(LONG).await.unwrap();
+    let _second = queue.lease(LONG).await.unwrap();
+    queue.enqueue(job("b", "other")).await.unwrap();
+    let third = queue.lease(LONG).await.unwrap();
+    assert_eq!(third.job.account, "b");
+    let waiting = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.lease(LONG).await.unwrap() }
+    });
+    queue.complete(&first).await.unwrap();
+    assert_eq!(waiting.await.unwrap().job.account, "a");
+}
+
+#[tokio::test]
+async fn while_redis_is_away_it_is_said_and_afterwards_all_goes_on() {
+    let mut server = Server::start().await;
+    let queue = queue(&server, 0);
+    let lost = job("a", "shop");
+    queue.enqueue(lost.clone()).await.unwrap();
+    server.kill();
+    let refused = queue.enqueue(job("a", "blog")).await;
+    assert!(matches!(refused, Err(QueueError::Away(_))), "{refused:?}");
+    server.start_again().await;
+    // The sweep puts what Redis forgot.
+    while queue.enqueue(lost.clone()).await.is_err() {}
+    assert_eq!(queue.lease(LONG).await.unwrap().job, lost);
+}
