@@ -16,12 +16,14 @@ mod help;
 mod layers;
 mod maybe;
 mod parts;
+mod queue;
 
 pub use bytes::Bytes;
 pub use database::Database;
 pub use edge::Edge;
 pub use help::print;
 pub use maybe::Maybe;
+pub use queue::Queue;
 
 /// The whole tree. Each field is described in [`help`], where `astrocloud config` takes it from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,7 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub base_domain: String,
     pub database: Database,
+    pub queue: Queue,
     pub listen: Listen,
     pub builds: Builds,
     pub sources: Sources,
@@ -169,6 +172,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("data"),
             base_domain: "localhost".to_owned(),
             database: Database::default(),
+            queue: Queue::default(),
             listen: Listen::default(),
             builds: Builds::default(),
             sources: Sources::default(),

@@ -14,6 +14,7 @@ use common::queue::memory::MemoryQueue;
 use common::registry::Registry;
 use common::registry::layout::OciLayout;
 use common::time::Timestamp;
+use redis_queue::RedisQueue;
 use control_plane::ControlPlane;
 use deployer::Deployer;
 use edge::{Edge, Sockets};
@@ -80,7 +81,10 @@ impl Platform {
 
         let store: ObjectStore = common::blob::open(&state.objects_url()?)?;
         let bus: Bus = Arc::new(FileBus::new(state.private("logs")?).context("the folder of logs can't be used")?);
-        let queue: Queue = Arc::new(MemoryQueue::new());
+        let queue: Queue = match &settings.queue.url.0 {
+            Some(address) => Arc::new(RedisQueue::new(address.clone(), settings.queue.on_redis())?),
+            None => Arc::new(MemoryQueue::new()),
+        };
         let registry: Registry =
             Arc::new(OciLayout::new(state.private("images")?).context("the folder of images can't be used")?);
 

@@ -14,9 +14,11 @@ use tokio::sync::Mutex;
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// Where Redis is. Its password is shown by nothing.
+/// Where Redis is. Its password is in what [`Display`](std::fmt::Display) gives, for settings, and in nothing else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
+    /// As it was given.
+    text: String,
     kind: Kind,
     /// Addresses of servers or sentinels, as `redis://` or `rediss://`.
     nodes: Vec<String>,
@@ -60,7 +62,7 @@ impl FromStr for Address {
         let (plain, kind) = match scheme {
             "redis+unix" => {
                 node(text)?;
-                return Ok(Self { kind: Kind::Server, nodes: vec![text.to_owned()] });
+                return Ok(Self { text: text.to_owned(), kind: Kind::Server, nodes: vec![text.to_owned()] });
             }
             "redis" | "rediss" => (scheme, Kind::Server),
             "redis-cluster" => ("redis", Kind::Cluster),
@@ -82,7 +84,13 @@ impl FromStr for Address {
         for each in &nodes {
             node(each)?;
         }
-        Ok(Self { kind, nodes })
+        Ok(Self { text: text.to_owned(), kind, nodes })
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

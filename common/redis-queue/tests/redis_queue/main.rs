@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::id::DeploymentId;
 use common::queue::{Job, Priority, Queue, QueueError, conformance};
 use redis_queue::{RedisQueue, Settings};
 use server::Server;
+use tokio_util::sync::CancellationToken;
 
 mod server;
 
@@ -35,30 +37,31 @@ async fn two_deployers_share_the_jobs_and_each_is_taken_once() {
     let server = Server::start().await;
     let (here, there) = (queue(&server, 0), queue(&server, 0));
     let jobs: Vec<Job> = (0..50).map(|n| job("a", &n.to_string())).collect();
-    let work = |queue: Queue| async move {
+    let (left, done) = (AtomicUsize::new(jobs.len()), CancellationToken::new());
+    let work = async |queue: &Queue| {
         let mut taken = Vec::new();
-        while let Ok(lease) = tokio::time::timeout(Duration::from_secs(2), queue.lease(LONG)).await {
+        while let Some(lease) = done.run_until_cancelled(queue.lease(LONG)).await {
             let lease = lease.unwrap();
             taken.push(lease.job.clone());
             queue.complete(&lease).await.unwrap();
+            if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                done.cancel();
+            }
         }
         taken
     };
-    let workers = tokio::spawn(futures_join(work(here.clone()), work(there.clone())));
-    for job in &jobs {
-        here.enqueue(job.clone()).await.unwrap();
-    }
-    let (one, other) = workers.await.unwrap();
+    let put = async {
+        for job in &jobs {
+            here.enqueue(job.clone()).await.unwrap();
+        }
+    };
+    let (one, other, ()) = tokio::join!(work(&here), work(&there), put);
     let mut all: Vec<String> = one.iter().chain(&other).map(|job| job.deployment.to_string()).collect();
     let mut expected: Vec<String> = jobs.iter().map(|job| job.deployment.to_string()).collect();
     all.sort();
     expected.sort();
     assert_eq!(all, expected);
     assert!(!one.is_empty() && !other.is_empty());
-}
-
-async fn futures_join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
-    tokio::join!(a, b)
 }
 
 #[tokio::test]
