@@ -14,10 +14,10 @@ use common::queue::memory::MemoryQueue;
 use common::registry::Registry;
 use common::registry::layout::OciLayout;
 use common::time::Timestamp;
-use redis_queue::RedisQueue;
 use control_plane::ControlPlane;
 use deployer::Deployer;
 use edge::{Edge, Sockets};
+use redis_queue::RedisQueue;
 use sandbox::Sandbox;
 use url::{Host, Url};
 

@@ -8,7 +8,9 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-use redis::{Client, Cmd, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use redis::{
+    Client, Cmd, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisError, RedisFuture, RedisResult, Value,
+};
 use tokio::sync::Mutex;
 
 /// For a connection to be made.
@@ -175,7 +177,8 @@ fn is_our_fault(error: &RedisError) -> bool {
 }
 
 fn sentinels(nodes: &[String], name: &str) -> RedisResult<SentinelClient> {
-    let infos = nodes.iter().map(|node| node.as_str().into_connection_info()).collect::<RedisResult<Vec<ConnectionInfo>>>()?;
+    let infos =
+        nodes.iter().map(|node| node.as_str().into_connection_info()).collect::<RedisResult<Vec<ConnectionInfo>>>()?;
     let login = infos.first().map(|info| info.redis_settings().clone()).unwrap_or_default();
     let node = SentinelNodeConnectionInfo::default().set_redis_connection_info(login);
     SentinelClient::build(infos, name.to_owned(), Some(node), SentinelServerType::Master)

@@ -75,12 +75,7 @@ pub(crate) async fn follow(connector: Arc<Connector>, stream: String, ears: Arc<
     }
 }
 
-async fn read(
-    connector: &Connector,
-    stream: &str,
-    after: &mut Option<String>,
-    ears: &Ears,
-) -> redis::RedisResult<()> {
+async fn read(connector: &Connector, stream: &str, after: &mut Option<String>, ears: &Ears) -> redis::RedisResult<()> {
     let mut connection = connector.get().await?;
     let from = match after {
         Some(id) => id.clone(),

@@ -106,7 +106,8 @@ impl RedisQueue {
     async fn take(&self, duration: Duration) -> Result<Result<Lease, Duration>, QueueError> {
         let mut take = self.scripts.take.key(&self.prefix);
         take.arg(&self.client).arg(millis(duration)).arg(self.account_jobs);
-        let (lost, again, job): (Vec<String>, i64, Vec<String>) = match self.run::<Vec<Value>>(&take).await?.as_slice() {
+        let (lost, again, job): (Vec<String>, i64, Vec<String>) = match self.run::<Vec<Value>>(&take).await?.as_slice()
+        {
             [lost, again, job @ ..] => (read(lost)?, read(again)?, job.iter().map(read).collect::<Result<_, _>>()?),
             _ => return Err(QueueError::Away("the queue's script gave no answer".to_owned())),
         };
