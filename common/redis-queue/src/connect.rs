@@ -181,7 +181,7 @@ fn sentinels(nodes: &[String], name: &str) -> RedisResult<SentinelClient> {
         nodes.iter().map(|node| node.as_str().into_connection_info()).collect::<RedisResult<Vec<ConnectionInfo>>>()?;
     let login = infos.first().map(|info| info.redis_settings().clone()).unwrap_or_default();
     let node = SentinelNodeConnectionInfo::default().set_redis_connection_info(login);
-    SentinelClient::build(infos, name.to_owned(), Some(node), SentinelServerType::Master)
+    SentinelClient::build(infos, name, Some(node), SentinelServerType::Master)
 }
 
 impl ConnectionLike for Connection {
