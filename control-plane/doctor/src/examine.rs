@@ -15,7 +15,7 @@ use crate::{
     host::Host,
     judge,
     observation::{Observation, text},
-    observe::{Names, Registry, Web, look},
+    observe::{Directories, Json, Names, Registry, Web, look},
     provider,
     report::{Finding, Health, Report},
 };
@@ -33,9 +33,9 @@ pub struct Settings {
     pub resolvers: Vec<ServerAddress>,
     /// A list of RDAP services (RFC 9224) instead of IANA's.
     pub rdap: Option<Url>,
-    /// How long a registry may take.
+    /// How long a registry may take, and an authority to show its directory.
     #[serde(with = "span")]
-    pub rdap_timeout: Duration,
+    pub service_timeout: Duration,
     /// The port that visitors' HTTP comes to.
     pub http_port: u16,
     /// The port that visitors' HTTPS comes to.
@@ -53,7 +53,7 @@ impl Default for Settings {
         Self {
             resolvers: vec![resolver([1, 1, 1, 1]), resolver([8, 8, 8, 8])],
             rdap: None,
-            rdap_timeout: Duration::from_secs(5),
+            service_timeout: Duration::from_secs(5),
             http_port: 80,
             https_port: 443,
             visit_timeout: Duration::from_secs(5),
@@ -80,6 +80,7 @@ pub enum SetupError {
 pub struct Doctor {
     lookup: Lookup,
     registry: Registry,
+    directories: Directories,
     web: Web,
     settings: Settings,
 }
@@ -91,9 +92,11 @@ impl Doctor {
     /// When the machine has no certificate authorities, or one of `roots` is none.
     pub fn new(lookup: Lookup, settings: Settings, roots: Vec<CertificateDer<'static>>) -> Result<Self, SetupError> {
         let services = settings.rdap.clone().map_or_else(|| Url::parse(RDAP), Ok)?;
+        let json = Json::new(settings.service_timeout)?;
         Ok(Self {
             lookup,
-            registry: Registry::new(services, settings.rdap_timeout)?,
+            registry: Registry::new(services, json.clone()),
+            directories: Directories::new(json),
             web: Web::new(roots, settings.visit_timeout, (settings.http_port, settings.https_port))?,
             settings,
         })
@@ -108,6 +111,8 @@ impl Doctor {
         let (Some(name), Some(base)) = (host.dns(), Name::from_ascii(format!("{}.", host.base)).ok()) else {
             return report(&host, None, findings);
         };
+        let authorities = self.directories.complete(&expected.authorities).await;
+        let expected = &Expected { authorities, ..expected.clone() };
         let Names { cname, a, aaaa, beside, each, soa, proofs, caa, trust, remembered } =
             Box::pin(look(&self.lookup, &name, &base, expected, &self.settings.resolvers)).await;
         let mut seen = Observation {

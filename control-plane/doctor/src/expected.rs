@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use lookup::Name;
-use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// What a domain that works would show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,13 +46,15 @@ pub enum ProofKind {
 }
 
 /// A certificate authority as CAA records see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
     /// What people call it.
     pub name: String,
-    /// Its issuer domain names (RFC 8659 4.2): `letsencrypt.org`.
+    /// Its issuer domain names (RFC 8659 4.2): `letsencrypt.org`. Without any they are read out of its directory.
     pub identities: Vec<String>,
-    /// The addresses of our accounts there (RFC 8657 3). None when there is no account yet, so that none can fit.
+    /// Its ACME directory, which may name its issuer domain names (RFC 8555 9.7.6).
+    pub directory: Option<Url>,
+    /// The addresses of our accounts there (RFC 8657 3). Without any, accounts are not judged.
     pub accounts: Vec<String>,
     /// The validation methods that we use (RFC 8657 4): `http-01`, `tls-alpn-01`, `dns-01`.
     pub methods: Vec<String>,

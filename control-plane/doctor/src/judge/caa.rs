@@ -80,6 +80,10 @@ fn verdict(caa: &Caa, authority: &Authority, wildcard: bool) -> Verdict {
     if records.is_empty() {
         return Verdict::Allowed;
     }
+    if authority.identities.is_empty() {
+        // What its name is in CAA records is not known.
+        return Verdict::Allowed;
+    }
     let all = records.iter().map(|record| one(&record.value, authority));
     all.max_by_key(|verdict| verdict.nearness()).unwrap_or(Verdict::Forbidden)
 }
@@ -96,7 +100,7 @@ fn one(value: &str, authority: &Authority) -> Verdict {
     let accounts: Vec<&str> = of("accounturi").collect();
     let account = match accounts.as_slice() {
         [] => true,
-        [one] => authority.accounts.iter().any(|account| account == one),
+        [one] => authority.accounts.is_empty() || authority.accounts.iter().any(|account| account == one),
         _ => false,
     };
     if !account {

@@ -6,24 +6,20 @@ use std::{
 };
 
 use jiff::Timestamp;
-use reqwest::{Client, StatusCode, header::ACCEPT, redirect::Policy};
-use serde::{Deserialize, de::DeserializeOwned};
+use reqwest::StatusCode;
+use serde::Deserialize;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::json::{self, Json};
 use crate::observation::Registration;
 
 /// How long IANA's list is kept; it changes a few times a month.
 const LIST_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Bytes of an answer at most. IANA's list has about 50 KiB, a domain's about 10.
-const BODY_MAX: usize = 1 << 20;
-/// Redirects that are followed, as RDAP has them (RFC 7480 5.2).
-const REDIRECTS: usize = 3;
-
 /// The registries' services.
 pub(crate) struct Registry {
-    client: Client,
+    json: Json,
     bootstrap: Url,
     services: Mutex<Option<(Instant, HashMap<String, Url>)>>,
 }
@@ -31,14 +27,8 @@ pub(crate) struct Registry {
 /// Why a registry could not be asked.
 #[derive(Debug, Error)]
 enum Trouble {
-    #[error("{0}")]
-    Http(#[from] reqwest::Error),
-    #[error("{0} answered with the status {1}")]
-    Status(Url, StatusCode),
-    #[error("{0} answered with more than {BODY_MAX} bytes")]
-    TooLong(Url),
-    #[error("{0} answered with what is no RDAP: {1}")]
-    Form(Url, serde_json::Error),
+    #[error(transparent)]
+    Json(#[from] json::Trouble),
     #[error("the registry of .{0} has no RDAP service")]
     NoService(String),
     #[error("{0} is no address")]
@@ -73,13 +63,8 @@ struct Entity {
 }
 
 impl Registry {
-    pub(crate) fn new(bootstrap: Url, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .timeout(timeout)
-            .redirect(Policy::limited(REDIRECTS))
-            .user_agent(concat!("AstroCloud/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, bootstrap, services: Mutex::new(None) })
+    pub(crate) fn new(bootstrap: Url, json: Json) -> Self {
+        Self { json, bootstrap, services: Mutex::new(None) }
     }
 
     /// What the registry of a domain says of it.
@@ -97,8 +82,8 @@ impl Registry {
         let service = self.service(domain).await?;
         let text = format!("{}/domain/{domain}", service.as_str().trim_end_matches('/'));
         let url = Url::parse(&text).map_err(|_| Trouble::Address(text))?;
-        let found: Domain = match self.get(&url).await {
-            Err(Trouble::Status(_, StatusCode::NOT_FOUND)) => return Ok(Registration::NotRegistered),
+        let found: Domain = match self.json.get(&url).await {
+            Err(json::Trouble::Status(_, StatusCode::NOT_FOUND)) => return Ok(Registration::NotRegistered),
             other => other?,
         };
         let expires = found.events.iter().find(|event| event.event_action == "expiration");
@@ -114,7 +99,7 @@ impl Registry {
         let mut services = self.services.lock().await;
         let fresh = services.as_ref().is_some_and(|(learned, _)| learned.elapsed() < LIST_KEPT);
         if !fresh {
-            let list: List = self.get(&self.bootstrap).await?;
+            let list: List = self.json.get(&self.bootstrap).await?;
             let mut known = HashMap::new();
             for (ends, urls) in list.services {
                 let mut urls: Vec<Url> = urls.iter().filter_map(|url| url.parse().ok()).collect();
@@ -134,22 +119,6 @@ impl Registry {
             }
         }
         Err(Trouble::NoService(end.to_owned()))
-    }
-
-    async fn get<T: DeserializeOwned>(&self, url: &Url) -> Result<T, Trouble> {
-        let mut answer =
-            self.client.get(url.clone()).header(ACCEPT, "application/rdap+json, application/json").send().await?;
-        if !answer.status().is_success() {
-            return Err(Trouble::Status(url.clone(), answer.status()));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            body.extend_from_slice(&chunk);
-            if body.len() > BODY_MAX {
-                return Err(Trouble::TooLong(url.clone()));
-            }
-        }
-        serde_json::from_slice(&body).map_err(|error| Trouble::Form(url.clone(), error))
     }
 }
 

@@ -71,6 +71,7 @@ fn expected() -> Expected {
         authorities: vec![Authority {
             name: "Let's Encrypt".to_owned(),
             identities: vec!["letsencrypt.org".to_owned()],
+            directory: None,
             accounts: vec!["https://acme.example/acct/1".to_owned()],
             methods: vec!["http-01".to_owned(), "tls-alpn-01".to_owned()],
         }],

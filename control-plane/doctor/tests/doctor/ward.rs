@@ -8,6 +8,7 @@ use std::{
 use doctor::{Authority, Code, Doctor, EdgeSigns, Expected, Report, Settings};
 use lookup::{Lookup, Name, RData, Record};
 use peers::{Net, World, head};
+use url::Url;
 
 use crate::sites::{Identity, http, https, raw};
 
@@ -85,7 +86,7 @@ impl Ward {
         let settings = Settings {
             resolvers: Vec::new(),
             rdap: Some("http://127.0.0.1:1/".parse().unwrap()),
-            rdap_timeout: Duration::from_secs(2),
+            service_timeout: Duration::from_secs(2),
             http_port: plan.http,
             https_port: plan.https,
             visit_timeout: Duration::from_secs(1),
@@ -98,6 +99,7 @@ impl Ward {
             authorities: vec![Authority {
                 name: "Let's Encrypt".to_owned(),
                 identities: vec!["letsencrypt.org".to_owned()],
+                directory: None,
                 accounts: vec!["https://acme.example/acct/1".to_owned()],
                 methods: vec!["http-01".to_owned()],
             }],
@@ -122,6 +124,15 @@ impl Ward {
         self.doctor().examine(host, &self.expected).await
     }
 
+    /// An ACME directory that names this identity.
+    pub async fn directory(&mut self, identity: &str) -> Url {
+        let at = SocketAddr::new(self.edge, free(self.edge));
+        let body =
+            format!(r#"{{"newNonce": "https://ca.example/nonce", "meta": {{"caaIdentities": ["{identity}"]}}}}"#);
+        raw(at, move |_| document(&body)).await;
+        Url::parse(&format!("http://{at}/directory")).unwrap()
+    }
+
     /// A registry that says this of each domain, or that there is none; and IANA's list that names it.
     pub async fn registry(&mut self, answers: fn(&str) -> Option<&'static str>) {
         let address = self.world.net.address();
@@ -136,16 +147,17 @@ impl Ward {
                 Some(domain) => answers(domain),
             };
             match body {
-                Some(body) => format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/rdap+json\r\ncontent-length: {}\r\n\r\n{body}",
-                    body.len()
-                ),
+                Some(body) => document(body),
                 None => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
             }
         })
         .await;
         self.settings.rdap = Some(format!("http://{address}:{port}/dns.json").parse().unwrap());
     }
+}
+
+fn document(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 pub fn codes(report: &Report) -> Vec<Code> {

@@ -86,6 +86,23 @@ async fn records_that_are_wrong_are_named_and_right_ones_are_healthy() {
 }
 
 #[tokio::test]
+async fn what_an_authority_is_called_in_caa_records_is_read_out_of_its_directory() {
+    let mut ward = ward().await;
+    ward.expected.certificates = None;
+    ward.expected.authorities[0].identities = Vec::new();
+    let host = "other.caa.example";
+    assert_eq!(codes(&ward.examine(host).await), [], "what nobody knows is not judged");
+    for (identity, expected) in [("other.example", vec![]), ("ca.example", vec![Code::CaaForbids])] {
+        let directory = ward.directory(identity).await;
+        ward.expected.authorities[0].directory = Some(directory);
+        let report = ward.examine(host).await;
+        assert_eq!(codes(&report), expected, "{identity}");
+        let set = report.findings.iter().flat_map(|finding| &finding.changes).map(|change| change.value.as_str());
+        assert!(set.eq(expected.iter().map(|_| "0 issue \"ca.example\"")));
+    }
+}
+
+#[tokio::test]
 async fn proofs_of_ownership_are_looked_for() {
     let mut ward = ward().await;
     ward.expected.certificates = None;
