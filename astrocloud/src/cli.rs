@@ -12,6 +12,7 @@ mod db;
 mod deploy;
 mod deployments;
 mod env;
+mod input;
 mod login;
 mod login_link;
 mod logs;
@@ -21,11 +22,13 @@ mod print_config;
 mod project;
 mod projects;
 mod purge;
+mod records;
 mod redeploy;
 mod rollback;
 mod source;
 mod usage;
 mod watch;
+mod zones;
 
 /// From a folder, an archive or a repository to a live site.
 #[derive(Debug, Parser)]
@@ -72,6 +75,10 @@ enum Command {
     Usage(usage::Usage),
     /// Projects
     Projects(projects::Projects),
+    /// Domains whose DNS the platform answers
+    Zones(zones::Zones),
+    /// A zone's records
+    Records(records::Records),
     /// Open a project's site in the browser
     Open(open::Open),
 }
@@ -127,6 +134,8 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         Command::Purge(purge) => purge::run(purge, &client).await,
         Command::Usage(usage) => usage::run(usage, &client).await,
         Command::Projects(projects) => projects::run(projects, &client).await,
+        Command::Zones(zones) => zones::run(zones, &client).await,
+        Command::Records(records) => records::run(records, &client).await,
         Command::Open(open) => open::run(open, &client).await,
     }
 }
@@ -172,6 +181,11 @@ mod tests {
             "astrocloud logs -f --runtime --project shop",
             "astrocloud policy set - --merge --project shop --json",
             "astrocloud purge --tag a --project shop",
+            "astrocloud zones add example.com --from - --template google-workspace --dnssec",
+            "astrocloud zones dnssec example.com off --ds-gone",
+            "astrocloud zones undo example.com 7 --json",
+            "astrocloud records set example.com @ A 192.0.2.7 192.0.2.8 --ttl 60 --note why",
+            "astrocloud records rm example.com www",
             "astrocloud edge --control-plane http://127.0.0.1:8081 --token-file t --store file:///objects --data-dir d --http \
              127.0.0.1:0 --https 127.0.0.1:0 --admin 127.0.0.1:0 --ready-file f",
         ] {

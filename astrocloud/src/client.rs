@@ -23,6 +23,7 @@ use crate::config::{self, Login};
 mod follow;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 pub use follow::{Follower, News};
 

@@ -9,8 +9,10 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use serde::{Deserialize, Serialize};
 
+mod azure;
 mod bytes;
 mod database;
+mod dns;
 mod edge;
 mod help;
 mod layers;
@@ -18,8 +20,10 @@ mod maybe;
 mod parts;
 mod queue;
 
+pub use azure::Azure;
 pub use bytes::Bytes;
 pub use database::Database;
+pub use dns::Dns;
 pub use edge::Edge;
 pub use help::print;
 pub use maybe::Maybe;
@@ -40,6 +44,8 @@ pub struct Settings {
     pub sites: Sites,
     pub apps: Apps,
     pub edge: Edge,
+    pub dns: Dns,
+    pub lookup: lookup::Settings,
     pub sandbox: Sandbox,
     pub log: Log,
 }
@@ -179,6 +185,8 @@ impl Default for Settings {
             sites: Sites::default(),
             apps: Apps::default(),
             edge: Edge::default(),
+            dns: Dns::default(),
+            lookup: lookup::Settings::default(),
             sandbox: Sandbox::default(),
             log: Log::default(),
         }

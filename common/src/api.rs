@@ -18,6 +18,7 @@ use crate::secret::Secret;
 use crate::source::Source;
 use crate::time::Timestamp;
 use crate::usage::Usage;
+use crate::zone::NameServer;
 
 /// Most rows of one page.
 pub const MAX_PAGE: u32 = 100;
@@ -260,6 +261,8 @@ pub struct System {
     pub isolation: String,
     /// Largest source archive accepted, bytes.
     pub max_upload_bytes: u64,
+    /// Name servers that run; none when the DNS server is off.
+    pub name_servers: Vec<NameServer>,
 }
 
 /// How the edge treats a project's visitors, as people set and read it: a [`Policy`] with logins in place of hashes.

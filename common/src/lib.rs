@@ -21,6 +21,7 @@ pub mod policy;
 pub mod route;
 pub mod site_rules;
 pub mod usage;
+pub mod zone;
 
 pub mod api;
 pub mod problem;

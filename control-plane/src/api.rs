@@ -9,7 +9,7 @@ use axum::routing::{get, post, put};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use utoipa::OpenApi as _;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use crate::auth;
@@ -20,6 +20,7 @@ use crate::policies::Policies;
 use crate::store::Store;
 use crate::uploads::Signer;
 use crate::usage::Counts;
+use crate::zones::Zones;
 use crate::{Config, Ports};
 use document::Document;
 
@@ -39,9 +40,12 @@ mod start_page;
 mod system;
 mod uploads;
 mod usage;
+mod zones;
 
 /// Largest JSON body, bytes: settings and variables are far smaller.
 const MAX_BODY: usize = 256 << 10;
+/// Largest JSON body with a zone in it, bytes: a master file's bound, and what JSON escapes of it.
+const MAX_ZONE_BODY: usize = 8 << 20;
 
 /// What handlers need. Cheap to clone.
 #[derive(Clone)]
@@ -59,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) ports: Ports,
     pub(crate) api_url: Url,
     pub(crate) signer: Signer,
+    pub(crate) zones: Zones,
     pub(crate) stop: CancellationToken,
 }
 
@@ -92,7 +97,14 @@ fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
             .routes(routes!(logs::read))
             .routes(routes!(env::list, env::set))
             .routes(routes!(env::unset))
-            .routes(routes!(uploads::create)),
+            .routes(routes!(uploads::create))
+            .routes(routes!(zones::list, zones::create).layer(DefaultBodyLimit::max(MAX_ZONE_BODY)))
+            .routes(routes!(zones::read, zones::remove))
+            .routes(routes!(zones::export))
+            .routes(routes!(zones::set_dnssec))
+            .routes(routes!(zones::records, zones::edit).layer(DefaultBodyLimit::max(MAX_ZONE_BODY)))
+            .routes(routes!(zones::edits))
+            .routes(routes!(zones::undo)),
     );
     let (resources, mut document) = resources.split_for_parts();
     document::complete(&mut document);

@@ -42,17 +42,41 @@ fn from_our_page(method: &Method, headers: &HeaderMap) -> bool {
     }
 }
 
+/// Who makes a request, for what is kept of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Actor {
+    /// One with an API token.
+    Token,
+    /// A browser that is logged in.
+    Session,
+}
+
+impl Actor {
+    /// The wire word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Session => "session",
+        }
+    }
+}
+
 /// Lets a request through when it carries a good token or session.
-pub async fn require(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub async fn require(State(state): State<ApiState>, mut request: Request, next: Next) -> Result<Response, ApiError> {
     let headers = request.headers();
-    let allowed = if let Some(token) = bearer(headers) {
-        state.store().token_is_good(token, TokenKind::Api).await?
+    let (actor, allowed) = if let Some(token) = bearer(headers) {
+        (Actor::Token, state.store().token_is_good(token, TokenKind::Api).await?)
     } else if let Some(token) = session(headers) {
-        from_our_page(request.method(), headers) && state.store().token_is_good(token, TokenKind::Session).await?
+        let ours = from_our_page(request.method(), headers);
+        (Actor::Session, ours && state.store().token_is_good(token, TokenKind::Session).await?)
     } else {
-        false
+        return Err(ApiError::unauthorized());
     };
-    if allowed { Ok(next.run(request).await) } else { Err(ApiError::unauthorized()) }
+    if !allowed {
+        return Err(ApiError::unauthorized());
+    }
+    request.extensions_mut().insert(actor);
+    Ok(next.run(request).await)
 }
 
 /// The token of a login link.

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feed::Hub;
 use crate::store::{Store, StoreError};
+use crate::zones::Zones;
 use crate::{ticket_keys, usage};
 
 /// Time between two looks. Certificates are renewed weeks, and keys told hours before they are needed, so minutes
@@ -20,7 +21,7 @@ const CHALLENGES: Duration = Duration::from_secs(12 * 60 * 60);
 const GONE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Does what is due, until `stop`.
-pub async fn run(store: Store, hub: Hub, keys: KeyRing, stop: CancellationToken) {
+pub async fn run(store: Store, hub: Hub, zones: Zones, keys: KeyRing, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     // The first tick is at once, and what is due at the start was done.
     tick.tick().await;
@@ -34,6 +35,9 @@ pub async fn run(store: Store, hub: Hub, keys: KeyRing, stop: CancellationToken)
             tracing::error!(error = %e, "keys of session tickets can't be rotated");
         }
         hub.renew_certificates(now).await;
+        if let Err(e) = zones.keep_house(now).await {
+            tracing::error!(error = %e, "what is due of the DNS zones can't be done");
+        }
         if let Err(e) = forget(&store, now).await {
             tracing::error!(error = %e, "what is kept for a while can't be deleted");
         }

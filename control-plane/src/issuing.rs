@@ -42,6 +42,10 @@ pub struct IssuingAuthority {
 pub trait TxtRecords: Send + Sync {
     /// Whether it can set records at this name, which has no final dot.
     async fn serves(&self, record: &str) -> bool;
+    /// What its owner has to do so that it can, in a sentence; none when there is nothing.
+    fn remedy(&self, _record: &str) -> Option<String> {
+        None
+    }
     /// Sets a record beside others of the same name; returns once every name server answers it. One that is set already
     /// is no error.
     async fn set(&self, record: &str, value: &str) -> Result<(), ChallengeError>;

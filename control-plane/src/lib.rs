@@ -16,6 +16,7 @@ use common::ledger::DynLedger;
 use common::queue::Queue;
 use common::secret::{KeyRing, Secret};
 use common::time::Timestamp;
+use lookup::Lookup;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -31,13 +32,16 @@ mod lifecycle;
 mod policies;
 mod store;
 mod ticket_keys;
+mod txt_records;
 mod uploads;
 mod usage;
+mod zones;
 
 pub use api::openapi;
 pub use issuing::{Issuing, IssuingAuthority, IssuingError, TxtRecords};
 pub use lifecycle::Lifecycle;
 pub use store::{StoreError, copy, schema};
+pub use zones::{DnsConfig, InputError, Secondary, ZoneError, Zones, ZonesStartError};
 
 use certificates::Certificates;
 use feed::Hub;
@@ -74,6 +78,10 @@ pub struct Config {
     pub authorities: Vec<IssuingAuthority>,
     /// Whether plain HTTP is led to HTTPS on the sites of projects that do not say otherwise.
     pub https_redirect: bool,
+    /// The DNS server.
+    pub dns: DnsConfig,
+    /// How the DNS of others is asked.
+    pub lookup: lookup::Settings,
 }
 
 /// The outside systems that the control plane uses.
@@ -104,6 +112,12 @@ pub enum StartError {
     /// Certificates can't be asked for.
     #[error(transparent)]
     Issuing(#[from] issuing::StartError),
+    /// The DNS server can't start.
+    #[error(transparent)]
+    Dns(#[from] ZonesStartError),
+    /// Azure DNS can't be used.
+    #[error(transparent)]
+    Azure(#[from] azure_dns::AzureError),
 }
 
 /// A bound API, not yet serving: its address is known before sites' URLs are.
@@ -132,6 +146,8 @@ pub struct ControlPlane {
     lifecycle: Lifecycle,
     issuing: Issuing,
     api_url: Url,
+    zones: Zones,
+    name_server: Option<dns::server::Server>,
     stop: CancellationToken,
     tasks: tokio_util::task::TaskTracker,
 }
@@ -161,15 +177,19 @@ impl ControlPlane {
         let changed = Arc::new(Notify::new());
         let heard = Arc::clone(&changed);
         let hub = Hub::load(store.clone(), domain, policies.clone(), certificates.clone(), keys, heard).await?;
-        let (authorities, records) = (config.authorities.clone(), Vec::new());
+        let lookup = Lookup::new(config.lookup.clone());
+        let (zones, name_server) = Zones::start(store.clone(), config.keys.clone(), config.dns.clone()).await?;
+        let (authorities, records) = (config.authorities.clone(), txt_records::all(&zones, &lookup, &config.dns)?);
         let issuing =
             Issuing::new(store.clone(), config.keys.clone(), authorities, records, hub.clone(), changed).await?;
         let lifecycle = Lifecycle::new(store.clone(), hub.clone(), &config, ports.clone());
         lifecycle.recover().await?;
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
+        tasks.spawn(zones.clone().follow(stop.clone()));
+        tasks.spawn(zones.clone().follow_aliases(lookup, config.base_domain.clone(), stop.clone()));
         tasks.spawn(lifecycle.clone().sweep(stop.clone()));
-        tasks.spawn(housekeeping::run(store.clone(), hub.clone(), config.keys.clone(), stop.clone()));
+        tasks.spawn(housekeeping::run(store.clone(), hub.clone(), zones.clone(), config.keys.clone(), stop.clone()));
         tasks.spawn(issuing.clone().run(stop.clone()));
         let (counts, keep_counts) = Counts::start(store.clone(), stop.clone());
         tasks.spawn(keep_counts);
@@ -181,6 +201,7 @@ impl ControlPlane {
             certificates,
             counts,
             signer: Signer::new(config.keys.newest()),
+            zones: zones.clone(),
             config,
             ports,
             api_url: api_url.clone(),
@@ -193,13 +214,25 @@ impl ControlPlane {
                 tracing::error!(error = %e, "the API stopped serving");
             }
         });
-        Ok(Self { store, lifecycle, issuing, api_url, stop, tasks })
+        Ok(Self { store, lifecycle, issuing, api_url, zones, name_server, stop, tasks })
     }
 
     /// Where the API is.
     #[must_use]
     pub const fn api_url(&self) -> &Url {
         &self.api_url
+    }
+
+    /// Where the DNS server of this process answers, over UDP and TCP.
+    #[must_use]
+    pub fn dns(&self) -> &[SocketAddr] {
+        self.zones.addresses()
+    }
+
+    /// The DNS zones.
+    #[must_use]
+    pub const fn zones(&self) -> &Zones {
+        &self.zones
     }
 
     /// The port through which a deployer in this process reports.
@@ -226,8 +259,13 @@ impl ControlPlane {
     pub async fn drain(self, deadline: Duration) {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
-            tracing::warn!("requests to the API were cut off by the shutdown");
+        let answered = async {
+            if let Some(server) = self.name_server {
+                server.stop().await;
+            }
+        };
+        if tokio::time::timeout(deadline, async { tokio::join!(self.tasks.wait(), answered) }).await.is_err() {
+            tracing::warn!("requests to the API or questions to the DNS server were cut off by the shutdown");
         }
         self.store.close().await;
     }

@@ -13,11 +13,13 @@ pub mod challenges;
 pub mod copy;
 pub mod deployments;
 pub mod env;
+pub mod name_servers;
 pub mod policies;
 pub mod projects;
 pub mod schema;
 pub mod tokens;
 pub mod usage;
+pub mod zones;
 
 /// Connections at most; SQLite has one writer at a time anyway.
 const SQLITE_CONNECTIONS: u32 = 8;

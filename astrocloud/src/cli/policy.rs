@@ -1,7 +1,7 @@
 //! `astrocloud policy`.
 
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -9,6 +9,7 @@ use common::api::EdgePolicy;
 use common::name::ProjectName;
 use serde_json::Value;
 
+use super::input;
 use super::project::ProjectArg;
 use crate::client::Client;
 use crate::exit::{self, Usage};
@@ -88,7 +89,7 @@ pub async fn run(policy: Policy, client: &Client) -> anyhow::Result<u8> {
             show(&client.policy(&project).await?, format)?;
         }
         Action::Set { file, merge, project, format } => {
-            let (text, name) = read(&file)?;
+            let (text, name) = input::text(&file)?;
             let document = document(&text, &name)?;
             let project = project.name(client).await?;
             let set = client.set_policy(&project, &document, merge).await?;
@@ -115,18 +116,6 @@ fn done(project: &ProjectName, policy: &EdgePolicy, format: Format) -> anyhow::R
     }
     output::say(&format!("Visitors of {project} meet it from now on"));
     Ok(())
-}
-
-/// The file's text, and what it is called.
-fn read(file: &Path) -> anyhow::Result<(String, String)> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input can't be read")?;
-        return Ok((text, "standard input".to_owned()));
-    }
-    let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|e| Usage::new(format!("{name} can't be read: {e}")))?;
-    Ok((text, name))
 }
 
 /// A policy as it stands in a file. The platform knows what may be in it.

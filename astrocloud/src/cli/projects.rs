@@ -1,14 +1,12 @@
 //! `astrocloud projects`.
 
-use std::io::IsTerminal as _;
-
 use clap::{Args, Subcommand};
 use common::name::ProjectName;
 use serde_json::json;
 
-use super::project;
+use super::{input, project};
 use crate::client::Client;
-use crate::exit::{self, Usage};
+use crate::exit;
 use crate::output::{self, Format};
 
 const EXAMPLES: &str = "\
@@ -129,7 +127,7 @@ async fn show(name: Option<ProjectName>, format: Format, client: &Client) -> any
 
 async fn remove(name: &ProjectName, yes: bool, format: Format, client: &Client) -> anyhow::Result<u8> {
     client.project(name).await?;
-    if !yes && !confirmed(name).await? {
+    if !yes && !input::confirmed("project", name.as_str(), "all its deployments").await? {
         output::say("Nothing was deleted");
         return Ok(exit::FAILED);
     }
@@ -139,17 +137,4 @@ async fn remove(name: &ProjectName, yes: bool, format: Format, client: &Client) 
     }
     output::say(&format!("Deleted {name}"));
     Ok(exit::DONE)
-}
-
-async fn confirmed(name: &ProjectName) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Usage::new("this deletes the project with all its deployments: add --yes if that is meant").into());
-    }
-    let question = format!("This deletes {name} with all its deployments. Type its name to go on: ");
-    let answer = tokio::task::spawn_blocking(move || {
-        let terminal = console::Term::stderr();
-        terminal.write_str(&question)?;
-        terminal.read_line()
-    });
-    Ok(answer.await??.trim() == name.as_str())
 }

@@ -22,6 +22,7 @@ use url::Url;
 
 use super::{Client, ClientError, Follower, News};
 use crate::config::Login;
+use crate::settings;
 
 const TOKEN: &str = "ast_test";
 /// Longest wait for anything that must come.
@@ -40,6 +41,8 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
         feed_token: Secret::new("feed"),
         isolation: "none".to_owned(),
         max_upload_bytes: 1 << 20,
+        dns: settings::Settings::default().dns(Vec::new()).unwrap(),
+        lookup: lookup::Settings::default(),
         authority: None,
         authorities: Vec::new(),
         https_redirect: false,

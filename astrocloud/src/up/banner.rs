@@ -1,6 +1,7 @@
 //! What a person sees when the platform is up.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use console::Style;
 use sandbox::Level;
@@ -36,6 +37,7 @@ pub fn show(settings: &Settings, state: &State, platform: &Platform, dashboard: 
         ("Sites", sites.replacen("project.", "<project>.", 1)),
         ("API", platform.api_url().to_string()),
         ("HTTPS", secure),
+        ("DNS", dns(platform.dns())),
         ("Isolation", sandbox.level().to_string()),
         ("State", state.path().display().to_string()),
     ];
@@ -48,6 +50,14 @@ pub fn show(settings: &Settings, state: &State, platform: &Platform, dashboard: 
     let _ = output::line(&text);
     tell_remembered(remembered, state);
     warn(sandbox.level(), sandbox.findings());
+}
+
+/// Where the DNS server answers.
+fn dns(addresses: &[SocketAddr]) -> String {
+    match addresses {
+        [] => "off; the setting dns.listen turns it on".to_owned(),
+        some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// A site's URL over HTTPS.

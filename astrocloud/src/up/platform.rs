@@ -1,5 +1,7 @@
 //! The parts of the platform, started in the order in which they need one another and ended in the reverse.
 
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +103,8 @@ impl Platform {
             authority: authority.clone(),
             authorities: Vec::new(),
             https_redirect: settings.edge.https_redirect,
+            dns: settings.dns(own_addresses(&[visitors.addr, secure_visitors.addr]))?,
+            lookup: settings.lookup.clone(),
         };
         let ports = control_plane::Ports { store: store.clone(), bus: bus.clone(), queue: queue.clone() };
         let plane = ControlPlane::start(api, config, ports).await?;
@@ -137,6 +141,11 @@ impl Platform {
         self.authority.as_ref().map(|authority| authority.path())
     }
 
+    /// Where the DNS server answers, over UDP and TCP; nowhere when it is off.
+    pub fn dns(&self) -> &[SocketAddr] {
+        self.plane.dns()
+    }
+
     /// Where the API is.
     pub const fn api_url(&self) -> &Url {
         self.plane.api_url()
@@ -161,6 +170,12 @@ impl Platform {
         self.deployer.drain(DEPLOYER_DRAIN).await;
         self.plane.drain(CONTROL_PLANE_DRAIN).await;
     }
+}
+
+/// The addresses that sites are reached at, as far as the edge names them.
+fn own_addresses(listen: &[SocketAddr]) -> Vec<IpAddr> {
+    let named: BTreeSet<IpAddr> = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
+    named.into_iter().collect()
 }
 
 fn options(settings: &Settings) -> sandbox::Options {

@@ -1,5 +1,6 @@
 //! The ready file: where everything is, for scripts that started the platform.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -20,6 +21,8 @@ struct Ready<'a> {
     api_token: &'a Secret,
     /// File of the development CA, for clients that are to trust the sites' certificates; null when its key is lost.
     ca_certificate: Option<&'a Path>,
+    /// Where the DNS server answers, over UDP and TCP.
+    dns: &'a [SocketAddr],
 }
 
 /// Deletes what an earlier platform wrote: this one is not ready yet.
@@ -47,6 +50,7 @@ pub fn write(file: &Path, platform: &Platform, dashboard: &Url, api_token: &Secr
         dashboard_url: dashboard,
         api_token,
         ca_certificate: platform.ca_certificate(),
+        dns: platform.dns(),
     };
     put_json(file, &ready).with_context(|| format!("the ready file {} can't be written", file.display()))
 }
@@ -75,13 +79,14 @@ mod tests {
             dashboard_url: &dashboard,
             api_token: &token,
             ca_certificate: Some(Path::new("/data/ca/ca.pem")),
+            dns: &["127.0.0.1:4".parse().unwrap()],
         };
         put_json(&file, &ready).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         let expected = serde_json::json!({
             "http_url": "http://127.0.0.1:1", "https_url": "https://127.0.0.1:3", "api_url": "http://127.0.0.1:2",
             "dashboard_url": "http://127.0.0.1:2/login?token=x", "api_token": "ast_x",
-            "ca_certificate": "/data/ca/ca.pem",
+            "ca_certificate": "/data/ca/ca.pem", "dns": ["127.0.0.1:4"],
         });
         assert_eq!(read, expected);
         forget(&file).unwrap();

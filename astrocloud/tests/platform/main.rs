@@ -16,3 +16,4 @@ mod lifecycle;
 mod limits;
 mod policies;
 mod static_sites;
+mod zones;

@@ -1,5 +1,6 @@
 //! A platform of the test's own, and what its users do with it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub struct Ready {
     pub dashboard_url: Url,
     pub api_token: String,
     pub ca_certificate: Option<PathBuf>,
+    pub dns: Vec<SocketAddr>,
 }
 
 /// What a command came to.

@@ -1,12 +1,16 @@
 //! Addresses behind ALIAS records: asked for ahead, never while a query waits.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
 };
 
 use arc_swap::ArcSwap;
+use hickory_proto::{
+    op::{Message, Query, ResponseCode},
+    rr::{Name, RecordType},
+};
 
 use crate::{answer::Answers, zone::RecordSet};
 
@@ -32,8 +36,9 @@ pub struct Found {
 
 #[derive(Debug, Clone)]
 struct Known {
-    found: Found,
-    /// Seconds since 1970.
+    /// The last good answer; none when there never was one.
+    found: Option<Found>,
+    /// When it came, in seconds since 1970.
     at: u64,
     /// When it is asked for again, in seconds since 1970.
     due: u64,
@@ -50,12 +55,12 @@ impl Aliases {
     pub(crate) fn addresses(&self, target: &[u8], kind: u16, ttl: u32, now: u64) -> Option<RecordSet> {
         let table = self.0.load();
         let known = table.get(target)?;
+        let found = known.found.as_ref()?;
         let age = now.saturating_sub(known.at);
-        if age > u64::from(known.found.ttl).max(REFRESH_MAX) + STALE_MAX {
+        if age > u64::from(found.ttl).max(REFRESH_MAX) + STALE_MAX {
             return None;
         }
-        let mut data: Vec<Box<[u8]>> = known
-            .found
+        let mut data: Vec<Box<[u8]>> = found
             .addresses
             .iter()
             .filter_map(|address| match address {
@@ -67,7 +72,7 @@ impl Aliases {
             .collect();
         data.sort();
         // What is left of the target's own time, and a short one while the last good answer is used.
-        let left = u64::from(known.found.ttl).saturating_sub(age).max(REFRESH_MIN);
+        let left = u64::from(found.ttl).saturating_sub(age).max(REFRESH_MIN);
         Some(RecordSet { kind, ttl: ttl.min(u32::try_from(left).unwrap_or(u32::MAX)), data })
     }
 
@@ -87,20 +92,68 @@ impl Aliases {
         wanted.into_iter().collect()
     }
 
-    /// Takes in what a resolver said of a target; `None` when it could not say, which keeps the last good answer.
-    pub fn learned(&self, target: &[u8], found: Option<Found>, now: u64) {
-        self.0.rcu(|table| {
+    /// Takes in what a resolver said of a target; `None` when it could not say, which keeps the last good answer. Tells
+    /// whether other addresses are answered from now on.
+    pub fn learned(&self, target: &[u8], found: Option<Found>, now: u64) -> bool {
+        let addresses = |found: &Option<Found>| {
+            found.as_ref().map(|found| found.addresses.iter().copied().collect::<BTreeSet<IpAddr>>())
+        };
+        let before = self.0.rcu(|table| {
             let mut table = Table::clone(table);
             let known = match (&found, table.get(target)) {
-                (Some(found), _) => {
-                    let wait = u64::from(found.ttl).clamp(REFRESH_MIN, REFRESH_MAX);
+                (Some(answer), _) => {
+                    let wait = u64::from(answer.ttl).clamp(REFRESH_MIN, REFRESH_MAX);
                     Known { found: found.clone(), at: now, due: now + wait }
                 }
                 (None, Some(old)) => Known { due: now + REFRESH_MIN, ..Known::clone(old) },
-                (None, None) => return table,
+                (None, None) => Known { found: None, at: now, due: now + REFRESH_MIN },
             };
             table.insert(target.into(), Arc::new(known));
             table
         });
+        let before = before.get(target).and_then(|known| known.found.clone());
+        found.is_some() && addresses(&before) != addresses(&found)
     }
+}
+
+/// What the zones held here say of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// Its addresses, perhaps none.
+    Found(Found),
+    /// It is an ALIAS whose own target is not known yet.
+    NotYet,
+    /// The name, or one that it leads to, lies in no zone held here.
+    Elsewhere,
+}
+
+/// The addresses that the zones held here have for a name, at `now` in seconds since 1970: asking others for them would
+/// need a delegation.
+pub fn held(answers: &Answers, name: &Name, now: u64) -> Held {
+    let mut found = Found { addresses: Vec::new(), ttl: u32::MAX };
+    for kind in [RecordType::A, RecordType::AAAA] {
+        let mut question = Message::query();
+        question.add_query(Query::query(name.clone(), kind));
+        let mut out = Vec::new();
+        let Ok(question) = question.to_vec() else { return Held::Elsewhere };
+        answers.answer(&question, false, now, &mut out);
+        let Ok(message) = Message::from_vec(&out) else { return Held::Elsewhere };
+        match message.metadata.response_code {
+            ResponseCode::NoError | ResponseCode::NXDomain => {}
+            ResponseCode::ServFail => return Held::NotYet,
+            _ => return Held::Elsewhere,
+        }
+        // A referral, or a chain that leads out of the zone.
+        let leads_out = match message.answers.last().map(|record| &record.data) {
+            Some(data) => data.ip_addr().is_none(),
+            None => !message.metadata.authoritative,
+        };
+        if leads_out {
+            return Held::Elsewhere;
+        }
+        let records = message.answers.iter().chain(&message.authorities);
+        found.ttl = records.map(|record| record.ttl).fold(found.ttl, u32::min);
+        found.addresses.extend(message.answers.iter().filter_map(|record| record.data.ip_addr()));
+    }
+    Held::Found(found)
 }

@@ -1,6 +1,6 @@
 //! Master files (RFC 1035 5) in and out. `$INCLUDE` is refused: a customer's text must not name files of ours.
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RecordType};
 use thiserror::Error;
 
 use crate::{
@@ -184,16 +184,22 @@ fn string(characters: &mut impl Iterator<Item = char>, line: usize, mut field: S
 pub fn write(zone: &Zone, ours: bool) -> String {
     let mut text = format!("$ORIGIN {}\n", name::text(zone.origin()));
     for record in zone.records() {
-        let kind = record::mnemonic(record.data.record_type());
-        if kind == "ANAME" && !ours {
+        if record.data.record_type() == RecordType::ANAME && !ours {
             text.push_str("; ");
         }
-        text.push_str(&format!(
-            "{} {} IN {kind} {}\n",
-            name::text(&record.owner),
-            record.ttl,
-            record::text(&record.data)
-        ));
+        text.push_str(&line(record));
+        text.push('\n');
     }
     text
+}
+
+/// One record as a line of a master file, with absolute names.
+pub fn line(record: &Record) -> String {
+    format!(
+        "{} {} IN {} {}",
+        name::text(&record.owner),
+        record.ttl,
+        record::mnemonic(record.data.record_type()),
+        record::text(&record.data)
+    )
 }

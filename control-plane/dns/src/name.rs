@@ -1,6 +1,6 @@
 //! Names as people write them (escapes of RFC 1035 5.1, Unicode by UTS 46) and as the wire has them.
 
-use hickory_proto::rr::Name;
+use hickory_proto::{rr::Name, serialize::binary::BinDecodable};
 use thiserror::Error;
 
 /// Bytes of a name on the wire at most (RFC 1035 3.1).
@@ -118,6 +118,11 @@ pub fn wire(name: &Name) -> Box<[u8]> {
     bytes.into_boxed_slice()
 }
 
+/// A name that is on the wire without compression.
+pub fn from_wire(wire: &[u8]) -> Option<Name> {
+    Name::from_bytes(wire).ok()
+}
+
 /// The name in master-file form, with its last dot and all that is special escaped.
 pub fn text(name: &Name) -> String {
     let mut text = String::new();
@@ -140,6 +145,21 @@ pub fn text(name: &Name) -> String {
     text
 }
 
+/// The name as it is written within a zone: `@` for its own, and without the zone's name at the end.
+pub fn relative(name: &Name, origin: &Name) -> String {
+    if name == origin {
+        return "@".to_owned();
+    }
+    if !origin.zone_of(name) {
+        return text(name);
+    }
+    let count = name.iter().count() - origin.iter().count();
+    let labels: Vec<&[u8]> = name.iter().take(count).collect();
+    // Labels of a name are labels of a shorter one.
+    let whole = Name::from_labels(labels).map(|name| text(&name)).unwrap_or_default();
+    whole.trim_end_matches('.').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -155,6 +175,14 @@ mod tests {
         assert_eq!(text(&parse("www", &origin()).unwrap()), "www.example.com.");
         assert_eq!(text(&parse("www.", &origin()).unwrap()), "www.");
         assert_eq!(text(&parse("@", &origin()).unwrap()), "example.com.");
+    }
+
+    #[test]
+    fn names_are_written_without_the_zones_own() {
+        for short in ["@", "www", "a.b", "a\\.b", "*"] {
+            assert_eq!(relative(&parse(short, &origin()).unwrap(), &origin()), short);
+        }
+        assert_eq!(relative(&parse("example.net.", &origin()).unwrap(), &origin()), "example.net.");
     }
 
     #[test]

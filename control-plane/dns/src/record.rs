@@ -3,11 +3,13 @@
 use hickory_proto::{
     rr::{
         Name, RData, RecordType,
-        rdata::{A, AAAA, ANAME, CAA, CNAME, MX, NS, NULL, SOA, SRV, TXT},
+        rdata::{A, AAAA, ANAME, CAA, CNAME, MX, NULL, SRV, TXT},
     },
     serialize::binary::{BinEncodable, BinEncoder, NameEncoding},
 };
 use thiserror::Error;
+
+pub use hickory_proto::rr::rdata::{NS, SOA};
 
 use crate::name::{self, NameError, escaped};
 
@@ -224,7 +226,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A string in quotes, with what is special or unprintable escaped.
-fn quoted(bytes: &[u8]) -> String {
+pub fn quoted(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for &byte in bytes {
         match byte {

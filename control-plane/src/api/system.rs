@@ -5,21 +5,23 @@ use axum::extract::State as Extract;
 use common::api::System;
 
 use super::State;
+use super::error::ApiError;
 
 /// What this installation is and can do.
 #[utoipa::path(get, path = "/system", tag = "system", responses((status = 200, body = System)))]
-pub(super) async fn system(Extract(state): Extract<State>) -> Json<System> {
+pub(super) async fn system(Extract(state): Extract<State>) -> Result<Json<System>, ApiError> {
     let config = &state.0.config;
-    Json(System {
+    Ok(Json(System {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         base_domain: config.base_domain.clone(),
         isolation: config.isolation.clone(),
         max_upload_bytes: config.max_upload_bytes,
-    })
+        name_servers: state.0.zones.name_servers().await?,
+    }))
 }
 
 /// Whether the API and its database answer.
-pub(super) async fn health(Extract(state): Extract<State>) -> Result<&'static str, super::error::ApiError> {
+pub(super) async fn health(Extract(state): Extract<State>) -> Result<&'static str, ApiError> {
     state.0.store.projects("", 1).await?;
     Ok("ok")
 }

@@ -78,8 +78,10 @@ impl Proofs {
                 return Ok(&**server);
             }
         }
+        let remedies: Vec<String> = self.records.iter().filter_map(|server| server.remedy(record)).collect();
         Err(ChallengeError(format!(
-            "the record {record} can't be set: its zone is neither served here nor held by a provider that is set"
+            "the record {record} can't be set: its zone is neither served here nor held by a provider that is set{}",
+            remedies.iter().map(|remedy| format!("; {remedy}")).collect::<String>()
         )))
     }
 }

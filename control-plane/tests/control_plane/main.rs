@@ -19,3 +19,4 @@ mod purge;
 mod recovery;
 mod uploads;
 mod usage;
+mod zones;

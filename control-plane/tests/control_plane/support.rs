@@ -13,7 +13,7 @@ use common::queue::memory::MemoryQueue;
 use common::queue::{Lease, Queue};
 use common::route::EDGE_HEADER;
 use common::secret::{MasterKey, Secret};
-use control_plane::{Config, ControlPlane, Ports};
+use control_plane::{Config, ControlPlane, DnsConfig, Ports, StartError};
 use futures::{SinkExt as _, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub struct Platform {
     pub bus: Bus,
     pub api: Url,
     client: reqwest::Client,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     database_url: String,
 }
 
@@ -71,9 +71,29 @@ impl Platform {
 
     /// Starts an installation that was stopped, or a new one.
     pub async fn start_in(folder: TempDir, database_url: String) -> Self {
+        Self::launch(Arc::new(folder), database_url, |_| {}).await.unwrap()
+    }
+
+    /// A new installation whose settings are changed, which may fail to start.
+    pub async fn try_start(change: impl FnOnce(&mut Config)) -> Result<Self, StartError> {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = database::create(folder.path()).await;
+        Self::launch(Arc::new(folder), database_url, change).await
+    }
+
+    /// Another control plane of the same installation.
+    pub async fn second(&self) -> Self {
+        Self::launch(Arc::clone(&self.folder), self.database_url.clone(), |_| {}).await.unwrap()
+    }
+
+    async fn launch(
+        folder: Arc<TempDir>,
+        database_url: String,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
         let at = |name: &str| folder.path().join(name);
         let listening = control_plane::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let config = Config {
+        let mut config = Config {
             database_url: database_url.clone(),
             api: listening.addr,
             base_domain: "sites.localhost".to_owned(),
@@ -86,13 +106,17 @@ impl Platform {
             authority: authority(folder.path()),
             authorities: Vec::new(),
             https_redirect: false,
+            dns: dns(),
+            lookup: lookup::Settings::default(),
         };
+        change(&mut config);
         let queue: Queue = Arc::new(MemoryQueue::new());
         let bus: Bus = Arc::new(FileBus::new(at("logs")).unwrap());
         let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();
         let ports = Ports { store, bus: bus.clone(), queue: queue.clone() };
-        let plane = ControlPlane::start(listening, config, ports).await.unwrap();
-        Self { api: plane.api_url().clone(), plane, queue, bus, client: reqwest::Client::new(), folder, database_url }
+        let plane = ControlPlane::start(listening, config, ports).await?;
+        let api = plane.api_url().clone();
+        Ok(Self { api, plane, queue, bus, client: reqwest::Client::new(), folder, database_url })
     }
 
     /// The same installation, after its process ended and was started again.
@@ -109,7 +133,12 @@ impl Platform {
     /// Ends its process; what is left is its folder.
     pub async fn stop(self) -> TempDir {
         self.plane.drain(Duration::from_secs(1)).await;
-        self.folder
+        Arc::into_inner(self.folder).expect("another control plane of this installation runs")
+    }
+
+    /// Ends this control plane of several.
+    pub async fn end(self) {
+        self.plane.drain(Duration::from_secs(1)).await;
     }
 
     /// Another control plane of the same installation, on the same database.
@@ -281,6 +310,28 @@ impl Socket {
 
     pub async fn send(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+}
+
+/// A DNS server on a free port, which gives no zone away and tells nobody.
+fn dns() -> DnsConfig {
+    DnsConfig {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        nameservers: vec!["ns1.sites.test".parse().unwrap(), "ns2.sites.test".parse().unwrap()],
+        mailbox: "hostmaster.sites.test".parse().unwrap(),
+        refresh: 3600,
+        retry: 600,
+        expire: 1_209_600,
+        negative_ttl: 60,
+        ttl: 300,
+        rate: 0,
+        burst: 0,
+        transfer: Vec::new(),
+        keys: Vec::new(),
+        addresses: vec!["127.0.0.1".parse().unwrap()],
+        challenges: None,
+        azure: None,
+        secondaries: Vec::new(),
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{net::UdpSocket, sync::Arc, time::Duration};
 
-use dns::{alias::Found, server::Settings};
+use dns::{
+    alias::{Found, Held, held},
+    name,
+    server::Settings,
+};
 
 use crate::testkit::{ZONE, origin, serve, serve_with, settings, zone};
 
@@ -135,6 +139,35 @@ async fn an_alias_answers_with_the_addresses_behind_it() {
     running.answers.aliases.learned(&due[0], None, now + 121);
     assert!(running.answers.aliases.due(&running.answers, now + 122).is_empty());
     has(&running.dig("example.com A").await, &["203.0.113.5"]);
+}
+
+#[tokio::test]
+async fn a_target_that_was_never_found_is_asked_for_after_a_while_and_news_are_told() {
+    let text = ZONE.replace("IN A   192.0.2.80", "IN ALIAS target.example.net.");
+    let running = serve(zone(&text, None)).await;
+    let aliases = &running.answers.aliases;
+    let due = aliases.due(&running.answers, 1000);
+    assert!(!aliases.learned(&due[0], None, 1000));
+    assert!(aliases.due(&running.answers, 1001).is_empty());
+    assert_eq!(aliases.due(&running.answers, 1020).len(), 1);
+    let found = |address: &str| Some(Found { addresses: vec![address.parse().unwrap()], ttl: 60 });
+    assert!(aliases.learned(&due[0], found("203.0.113.5"), 1020));
+    assert!(!aliases.learned(&due[0], found("203.0.113.5"), 1080));
+    assert!(aliases.learned(&due[0], found("203.0.113.6"), 1140));
+}
+
+#[tokio::test]
+async fn addresses_of_names_held_here_are_found_without_asking() {
+    let text = ZONE.replace("IN A   192.0.2.80", "IN ALIAS target.example.net.");
+    let running = serve(zone(&text, None)).await;
+    let find = |text: &str| held(&running.answers, &name::parse(text, &origin()).unwrap(), 1000);
+    let Held::Found(found) = find("mail") else { panic!("mail is held here") };
+    assert_eq!(found.addresses, ["192.0.2.25".parse::<std::net::IpAddr>().unwrap(), "2001:db8::25".parse().unwrap()]);
+    assert!(matches!(find("nothing"), Held::Found(found) if found.addresses.is_empty() && found.ttl == 300));
+    assert_eq!(find("@"), Held::NotYet);
+    for elsewhere in ["example.net.", "away", "x.sub"] {
+        assert_eq!(find(elsewhere), Held::Elsewhere, "{elsewhere}");
+    }
 }
 
 #[tokio::test]
