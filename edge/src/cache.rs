@@ -9,18 +9,19 @@ use bytes::Bytes;
 use common::blob::ObjectStore;
 use common::id::DeploymentId;
 use common::manifest::{self, Manifest};
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use http::HeaderValue;
 use moka::future::Cache as Moka;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, GetResult, GetResultPayload};
+use object_store::{GetOptions, GetRange, GetResult};
 
 use crate::site::{Form, Site};
 
 mod gate;
+mod pieces;
 
 use gate::{Full, Gate, Pass};
+use pieces::Reader;
+pub(crate) use pieces::{FilePart, Pieces};
 
 /// Largest body that is kept whole, in bytes. Larger ones are few, would push out many small ones, and cost
 /// little per byte to stream.
@@ -31,10 +32,6 @@ const MAX_MANIFEST: u64 = 128 << 20;
 const MANIFESTS_SHARE: u64 = 4;
 /// Memory that an entry takes beside its bytes, roughly.
 const ENTRY_OVERHEAD: usize = 256;
-/// Bytes read from a file at once: large enough that the hop to a blocking thread is cheap beside it, and small
-/// because every visitor who is slow to take a large file holds one.
-const PIECE: u64 = 64 << 10;
-
 /// Why an object can't be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
@@ -165,16 +162,8 @@ impl Cache {
         let pass = self.enter(project).await?;
         let found = self.get(&pass, &form.key(), Some(range.clone())).await?;
         sized(size, found.meta.size)?;
-        let source = match found.payload {
-            GetResultPayload::File(mut file, _) => {
-                let start = range.start;
-                let seek = move || std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(start)).map(|_| file);
-                PieceSource::File(Some(blocking(seek).await?))
-            }
-            GetResultPayload::Stream(stream) => PieceSource::Stream(stream),
-        };
         let reader = Reader { gate: self.gate.clone(), project: Arc::clone(project) };
-        Ok(Pieces { source, left: range.end - range.start, timeout: self.timeout, reader })
+        Ok(Pieces::new(found.payload, range.start, range.end - range.start, self.timeout, reader))
     }
 
     async fn enter(&self, project: &Arc<str>) -> Result<Arc<Pass>, LoadError> {
@@ -215,71 +204,6 @@ fn sized(expected: u64, actual: u64) -> Result<(), LoadError> {
     if expected == actual { Ok(()) } else { Err(LoadError::Size { expected, actual }) }
 }
 
-/// A body that is read as it is sent.
-pub(crate) struct Pieces {
-    source: PieceSource,
-    left: u64,
-    timeout: Duration,
-    reader: Reader,
-}
-
-/// For whom is read.
-struct Reader {
-    gate: Gate,
-    project: Arc<str>,
-}
-
-enum PieceSource {
-    /// Lent to the thread that reads; absent only after a read failed.
-    File(Option<std::fs::File>),
-    Stream(BoxStream<'static, object_store::Result<Bytes>>),
-}
-
-impl Pieces {
-    /// The next piece; `None` when all was read.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, LoadError> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let (left, limit) = (self.left, self.timeout);
-        let read = tokio::time::timeout(limit, self.source.read(left, &self.reader));
-        let piece = read.await.map_err(|_| LoadError::Timeout(limit))??;
-        let len = piece.len() as u64;
-        if len == 0 || len > left {
-            return Err(LoadError::Size { expected: left, actual: len });
-        }
-        self.left -= len;
-        Ok(Some(piece))
-    }
-}
-
-impl PieceSource {
-    async fn read(&mut self, left: u64, reader: &Reader) -> Result<Bytes, LoadError> {
-        match self {
-            Self::Stream(stream) => Ok(stream.next().await.transpose()?.unwrap_or_default()),
-            Self::File(file) => {
-                let pass = reader.gate.enter(&reader.project).await?;
-                let mut source = file.take().ok_or(LoadError::Missing)?;
-                let wanted = left.min(PIECE);
-                // Not taken on the blocking thread: there are hundreds, and the allocator keeps memory for each.
-                let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
-                let read = move || {
-                    std::io::Read::read_to_end(&mut std::io::Read::take(&mut source, wanted), &mut bytes)?;
-                    drop(pass);
-                    Ok((source, bytes))
-                };
-                let (source, bytes) = blocking(read).await?;
-                *file = Some(source);
-                Ok(bytes.into())
-            }
-        }
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -288,6 +212,7 @@ mod tests {
 
     use async_trait::async_trait;
     use common::blob;
+    use futures::stream::BoxStream;
     use object_store::memory::InMemory;
     use object_store::{
         CopyOptions, ListResult, MultipartUpload, ObjectMeta, ObjectStore as Port, PutMultipartOptions, PutOptions,

@@ -23,6 +23,7 @@ use crate::transport::{Peer, Transport};
 
 mod date;
 mod ending;
+mod file;
 mod guest;
 mod lent;
 mod pace;

@@ -15,6 +15,7 @@ use http::HeaderMap;
 use pingora_http::ResponseHeader;
 use wire::Framing;
 
+use crate::cache::FilePart;
 use crate::proxy::{AsItCame, Passed};
 
 /// Why nobody waits for the answer any more.
@@ -75,6 +76,14 @@ pub(crate) trait Visit: Send {
 
     /// Queues a piece of the answer's body, never an empty one, and nothing where there is no body.
     fn send(&mut self, piece: Bytes);
+
+    /// Queues a part of a file, like a piece. Gives it back where it must be read instead: by default everywhere.
+    ///
+    /// # Errors
+    /// The part, of which nothing was queued.
+    fn send_file(&mut self, part: FilePart) -> Result<(), FilePart> {
+        Err(part)
+    }
 
     /// Queues the end of the answer. Trailers are left out where the visitor can't be told them.
     fn end(&mut self, trailers: Option<HeaderMap>);

@@ -14,6 +14,7 @@ use tokio_util::io::poll_read_buf;
 use wire::{Framing, Head, Limits, Version};
 
 use super::{Connection, refusal};
+use crate::cache::FilePart;
 use crate::lane::date;
 use crate::proxy::{AsItCame, Passed, Proxy, Request};
 use crate::transport::Arrival;
@@ -60,6 +61,8 @@ struct Guest<'a> {
     /// Queued after what the connection holds: a piece that was too long to be copied, and what comes after it.
     piece: Bytes,
     tail: BytesMut,
+    /// Queued after all that.
+    file: Option<FilePart>,
     is_whole: bool,
     /// Whether the answer's end is the connection's.
     to_close: bool,
@@ -81,6 +84,7 @@ impl Connection {
             sending: Sending::Nothing,
             piece: Bytes::new(),
             tail: BytesMut::new(),
+            file: None,
             is_whole: false,
             to_close: false,
             passed: Passed::default(),
@@ -227,7 +231,8 @@ impl Visit for Guest<'_> {
     }
 
     fn is_full(&self) -> bool {
-        !self.piece.is_empty() || !self.tail.is_empty() || self.connection.held.len() >= MAX_HELD
+        let is_waiting = !self.piece.is_empty() || !self.tail.is_empty() || self.file.is_some();
+        is_waiting || self.connection.held.len() >= MAX_HELD
     }
 
     fn send(&mut self, piece: Bytes) {
@@ -249,6 +254,14 @@ impl Visit for Guest<'_> {
             self.piece = piece;
             self.tail.extend_from_slice(end);
         }
+    }
+
+    fn send_file(&mut self, part: FilePart) -> Result<(), FilePart> {
+        if self.sending != Sending::Plain || !self.connection.sends_files() {
+            return Err(part);
+        }
+        self.file = Some(part);
+        Ok(())
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) {
@@ -276,6 +289,15 @@ impl Visit for Guest<'_> {
             self.tail.advance(count - of_piece);
         }
         self.tail.clear();
+        while let Some(part) = &mut self.file {
+            let count = ready!(self.connection.poll_send_file(cx, part))?;
+            self.passed.bytes_out += count as u64;
+            part.at += count as u64;
+            part.len = part.len.saturating_sub(count);
+            if part.len == 0 {
+                self.file = None;
+            }
+        }
         self.connection.poll_flush(cx).map_err(Lost::Left)
     }
 

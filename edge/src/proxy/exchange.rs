@@ -25,6 +25,7 @@ use crate::transport::Arrival;
 use crate::visit::{Lost, Visit};
 
 mod as_it_came;
+mod file;
 mod forward;
 mod outgoing;
 mod upload;
@@ -160,10 +161,14 @@ async fn site<V: Visit>(
         visit.close();
     }
     visit.begin(head.into());
+    let mut by_file = true;
     match body {
         Body::Empty => {}
         Body::Whole(piece) => send(visit, &ctx.permit, piece, true).await?,
         Body::Pieces(_) | Body::Multipart(_) => loop {
+            if by_file && let Body::Pieces(pieces) = &mut body {
+                by_file = file::send(visit, &ctx.permit, pieces).await?;
+            }
             match body.next().await {
                 Ok(Some(piece)) => send(visit, &ctx.permit, piece, false).await?,
                 Ok(None) => break,
