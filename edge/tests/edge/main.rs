@@ -6,6 +6,7 @@ mod balance;
 mod bodies;
 mod compression;
 mod doubt;
+mod downloads;
 mod exchange;
 mod fields;
 mod files;
