@@ -7,7 +7,7 @@ use rustix::fs::sendfile;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::{Connection, written};
+use super::Connection;
 use crate::cache::FilePart;
 use crate::transport::Transport;
 
@@ -24,7 +24,7 @@ impl Connection {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         };
         let result = poll_sendfile(socket, cx, part);
-        written(&mut self.writing, cx, result)
+        self.written(cx, result)
     }
 }
 
