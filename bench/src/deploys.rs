@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-mod platform;
-mod site;
+pub mod platform;
+pub mod site;
 
 use platform::Platform;
 

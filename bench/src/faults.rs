@@ -1,6 +1,7 @@
 //! `bench faults`: what visitors get when what the edge leans on fails.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use common::manifest::blob_key;
 use common::route::Route;
 use rustix::fs::{CWD, Mode, mkfifoat};
+use tokio::task::JoinHandle;
 
 use crate::checks::Checks;
 use crate::edge::{publish, site};
@@ -20,11 +22,15 @@ use crate::report::number;
 use crate::rig::{APP, Rig, WRITTEN};
 use crate::stats::percentile;
 
+mod database;
+
 /// The project whose objects hang.
 const SLOW: &str = "slow.bench.test";
+/// A project as large whose objects do not, which has as many visitors for comparison.
+const CALM: &str = "calm.bench.test";
 /// A project whose files are cold, each asked for once.
 const COLD: &str = "cold.bench.test";
-/// Files of those two, all asked for at once of the first: more than the threads (512) that Tokio has for reading
+/// Files of each of them, all asked for at once of the first two: more than the threads (512) that Tokio has for reading
 /// files.
 const FILES: usize = 600;
 /// Cold files that are timed before, and as many meanwhile.
@@ -35,7 +41,8 @@ const TOLD_WITHIN: Duration = Duration::from_secs(15);
 const RATE: u64 = 2000;
 /// Seconds of each load.
 const SECONDS: u64 = 5;
-/// How much longer than before a visitor of another project may wait: more is not noise on a busy machine.
+/// How much longer a visitor of another project may wait than beside a project whose store answers: more is not noise on
+/// a busy machine.
 const UNCHANGED_FACTOR: f64 = 2.0;
 /// Below this many milliseconds a difference is none that a visitor could notice.
 const UNNOTICED_MS: f64 = 5.0;
@@ -46,6 +53,9 @@ pub struct Args {
     /// Where the table is written.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+    /// The platform's binary, whose database is lost.
+    #[arg(long, default_value = "target/release/astrocloud")]
+    binary: PathBuf,
 }
 
 /// Measures every target, and writes the table.
@@ -63,6 +73,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut rig = Rig::start(&fixture, &folder, async |_| Ok(Vec::new())).await?;
     all_down(&mut rig, &folder, &mut checks).await?;
     rig.stop().await?;
+    checks.add("database lost: a site of a running platform", "0 failed requests", database::lost(&args.binary).await);
     checks.write(&args.out, "faults")
 }
 
@@ -128,10 +139,10 @@ async fn told(address: SocketAddr, host: &str, path: &str, status: u16) -> anyho
     Ok((text, answer.status == status && (status != 503 || retry.is_some()) && time < TOLD_WITHIN))
 }
 
-/// An edge with a project whose objects hang when they are opened, and one of cold files.
+/// An edge with a project whose objects hang when they are opened, one whose do not, and one of cold files.
 async fn slow_rig(fixture: &Fixture, work: &Path, folder: &Path) -> anyhow::Result<Rig> {
     let mut texts = Vec::new();
-    for (name, host) in [("slow-site", SLOW), ("cold-site", COLD)] {
+    for (name, host) in [("slow-site", SLOW), ("calm-site", CALM), ("cold-site", COLD)] {
         std::fs::create_dir_all(work.join(name))?;
         for number in 0..FILES {
             let text = format!("{host} {number}");
@@ -141,10 +152,11 @@ async fn slow_rig(fixture: &Fixture, work: &Path, folder: &Path) -> anyhow::Resu
     }
     let rig = Rig::start(fixture, folder, async |world| {
         let slow = publish::folder(&world.store, &work.join("slow-site")).await?;
+        let calm = publish::folder(&world.store, &work.join("calm-site")).await?;
         let cold = publish::folder(&world.store, &work.join("cold-site")).await?;
         // Projects of their own: what is read of the store is bounded for each.
         let alone = |host: &str, deployment| Route { project: host.into(), ..site(host, deployment) };
-        Ok(vec![alone(SLOW, &slow), alone(COLD, &cold)])
+        Ok(vec![alone(SLOW, &slow), alone(CALM, &calm), alone(COLD, &cold)])
     })
     .await?;
     for (_, text) in texts.iter().filter(|(host, _)| *host == SLOW) {
@@ -162,14 +174,12 @@ async fn one_slow_project(rig: &Rig, checks: &mut Checks) {
         "store hangs for one project: another's cold files",
         "store hangs for one project: its own visitors",
     ];
-    let (hot_before, cold_before) = (hot(rig).await, cold(rig, 0..COLD_ONES).await);
-    let address = rig.http;
-    let visitors: Vec<_> = (0..FILES)
-        .map(|number| tokio::spawn(async move { told(address, SLOW, &format!("/{number}.txt"), 503).await }))
-        .collect();
-    let (hot_now, cold_now) = (hot(rig).await, cold(rig, COLD_ONES..2 * COLD_ONES).await);
-    checks.add(WHAT[0], "unchanged", unchanged(hot_before, hot_now));
-    checks.add(WHAT[1], "unchanged", unchanged(cold_before, cold_now));
+    // The same visitors come to a store that answers, so that what differs is the fault alone.
+    let before = beside(rig, CALM, 200, 0..COLD_ONES).await;
+    let now = beside(rig, SLOW, 503, COLD_ONES..2 * COLD_ONES).await;
+    checks.add(WHAT[0], "unchanged", unchanged(before.hot, now.hot));
+    checks.add(WHAT[1], "unchanged", unchanged(before.cold, now.cold));
+    let visitors = now.visitors;
     let mut last = Ok((String::new(), false));
     let mut good = 0;
     for visitor in visitors {
@@ -181,10 +191,25 @@ async fn one_slow_project(rig: &Rig, checks: &mut Checks) {
     checks.add(WHAT[2], "503 with Retry-After, no hang", own);
 }
 
+/// What visitors of other projects meet while all of one project's files are asked for at once.
+struct Beside {
+    hot: anyhow::Result<f64>,
+    cold: anyhow::Result<f64>,
+    visitors: Vec<JoinHandle<anyhow::Result<(String, bool)>>>,
+}
+
+async fn beside(rig: &Rig, host: &'static str, status: u16, numbers: Range<usize>) -> Beside {
+    let address = rig.http;
+    let visitors = (0..FILES)
+        .map(|number| tokio::spawn(async move { told(address, host, &format!("/{number}.txt"), status).await }))
+        .collect();
+    Beside { hot: hot(rig).await, cold: cold(rig, numbers).await, visitors }
+}
+
 fn unchanged(before: anyhow::Result<f64>, now: anyhow::Result<f64>) -> anyhow::Result<(String, bool)> {
     let (before, now) = (before?, now?);
     let met = now < (before * UNCHANGED_FACTOR).max(UNNOTICED_MS);
-    Ok((format!("{} ms before, {} ms meanwhile", number(before), number(now)), met))
+    Ok((format!("{} ms beside a project whose store answers, {} ms beside the other", number(before), number(now)), met))
 }
 
 /// p99 in milliseconds of a cached file, at a fixed rate.
@@ -197,7 +222,7 @@ async fn hot(rig: &Rig) -> anyhow::Result<f64> {
 }
 
 /// The 90th percentile in milliseconds of files that were never asked for, one after the other.
-async fn cold(rig: &Rig, numbers: std::ops::Range<usize>) -> anyhow::Result<f64> {
+async fn cold(rig: &Rig, numbers: Range<usize>) -> anyhow::Result<f64> {
     let mut times = Vec::new();
     for number in numbers {
         let begun = Instant::now();

@@ -11,6 +11,7 @@ mod deploys;
 mod faults;
 mod run;
 mod scale;
+mod targets;
 
 mod peers;
 mod scenario;
@@ -58,6 +59,8 @@ enum Command {
     Scale(scale::Args),
     /// What visitors get when the control plane and the object store fail.
     Faults(faults::Args),
+    /// What `scale` and `faults` measured, as one table; fails when a target is not met.
+    Targets(targets::Args),
     /// Seconds from `deploy` to the first answer, flips under load, memory at rest.
     Deploys(deploys::Args),
     /// An edge without a platform, for these benchmarks and for conformance scripts (README.md).
@@ -77,6 +80,7 @@ fn main() -> anyhow::Result<()> {
         Command::Compare(args) => compare::run(&args),
         Command::Scale(args) => measure(scale::run(args)),
         Command::Faults(args) => measure(faults::run(args)),
+        Command::Targets(args) => targets::run(&args),
         Command::Deploys(args) => measure(deploys::run(args)),
         Command::Edge(args) => runtime::of_threads(args.threads)?.block_on(edge::run(args)),
         Command::Floor(args) => runtime::of_threads(1)?.block_on(peers::floor::run(args)),

@@ -75,6 +75,11 @@ impl Platform {
         Ok(Self { binary: binary.to_owned(), process, ready, folder, client: reqwest::Client::new() })
     }
 
+    /// Folder of its state.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Resident memory of the platform's process, in megabytes of a million bytes.
     pub fn resident_mb(&self) -> anyhow::Result<f64> {
         let pid = self.process.id().context("the platform has ended")?;
