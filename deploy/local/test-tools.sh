@@ -16,6 +16,7 @@ need slirp4netns slirp4netns
 need git git
 need chromium chromium
 need curl curl
+need openssl openssl
 need shellcheck shellcheck
 # Peers of the DNS server: dig and delv, named-checkzone and dnssec-dsfromkey, kdig, a secondary.
 need dig bind9-dnsutils

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use futures::{SinkExt as _, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
 use crate::support::{PATIENCE, Platform, answer, folder, host, until, within};
 
@@ -140,35 +138,6 @@ await app.listen({ port: process.env.PORT });
     let platform = platform.kill_and_restart().await;
     until("the app is back", || async { (platform.get("fast", "/").await.status == StatusCode::OK).then_some(()) })
         .await;
-}
-
-#[tokio::test]
-async fn a_websocket_echoes_through_the_edge() {
-    let platform = Platform::start().await;
-    let source = folder(&[
-        (
-            "package.json",
-            r#"{ "name": "echo", "scripts": { "start": "node server.js" }, "dependencies": { "ws": "^8.18.0" } }"#,
-        ),
-        (
-            "server.js",
-            r#"
-const { WebSocketServer } = require("ws");
-const server = new WebSocketServer({ port: process.env.PORT });
-server.on("connection", (socket) => socket.on("message", (data, binary) => socket.send(data, { binary })));
-"#,
-        ),
-    ]);
-    platform.deploy_live(source.path(), "echo", &[]).await;
-    let port = platform.ready.http_url.port().unwrap();
-    let mut request = format!("ws://127.0.0.1:{port}/").into_client_request().unwrap();
-    request.headers_mut().insert("host", format!("echo.localhost:{port}").parse().unwrap());
-    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-    for text in ["hello", "grüße", &"x".repeat(100_000)] {
-        socket.send(Message::text(text)).await.unwrap();
-        let echoed = within(PATIENCE, socket.next()).await.unwrap().unwrap();
-        assert_eq!(echoed.into_text().unwrap(), text);
-    }
 }
 
 #[tokio::test]

@@ -24,12 +24,18 @@ pub struct Tab {
 
 impl Browser {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// One with further flags.
+    pub async fn start_with(flags: &[&'static str]) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let config = BrowserConfig::builder()
             .no_sandbox()
             .user_data_dir(profile.path())
             .args(["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"])
             .args(["--disable-component-update", "--disable-sync"])
+            .args(flags.iter().copied())
             .build()
             .unwrap();
         let (chromium, mut events) = within(PATIENCE, Chromium::launch(config)).await.unwrap();

@@ -16,4 +16,5 @@ mod lifecycle;
 mod limits;
 mod policies;
 mod static_sites;
+mod websockets;
 mod zones;
