@@ -18,7 +18,7 @@ use crate::exit::{self, Usage};
 use crate::output;
 use crate::process::{self, Signals};
 use crate::settings::{Maybe, Settings};
-use crate::up::{address, logging, make_private};
+use crate::up::{address, make_private};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,15 +111,8 @@ fn over<T: Clone>(setting: &mut Maybe<T>, flag: Option<&T>) {
 /// Runs the edge until a signal ends it, or another one has taken over.
 pub fn run(role: EdgeRole) -> anyhow::Result<u8> {
     let (settings, warnings) = role.settings()?;
-    logging::start(&settings.log)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    process::raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(Box::pin(serve(role, settings)));
-    runtime.shutdown_timeout(process::STUCK_THREADS);
-    code
+    let log = settings.log.clone();
+    process::run(&log, &warnings, serve(role, settings))
 }
 
 async fn serve(role: EdgeRole, settings: Settings) -> anyhow::Result<u8> {

@@ -1,4 +1,5 @@
-//! What every role that runs for long does as a process: signals, limits, and the file that says where it is.
+//! What every role that runs for long does as a process: log, threads, signals, limits, and the file that says where it
+//! is.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -9,8 +10,31 @@ use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 
+use crate::logging;
+use crate::settings::Log;
+
 /// How long threads that are stuck in the file system may hold the end of the process.
-pub const STUCK_THREADS: Duration = Duration::from_millis(300);
+const STUCK_THREADS: Duration = Duration::from_millis(300);
+
+/// Runs a role until it ends, and gives its exit code.
+///
+/// # Errors
+/// What the role failed with, or that it can't have a log or threads.
+pub fn run(
+    log: &Log,
+    warnings: &[String],
+    role: impl Future<Output = anyhow::Result<u8>>,
+) -> anyhow::Result<u8> {
+    logging::start(log)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(Box::pin(role));
+    runtime.shutdown_timeout(STUCK_THREADS);
+    code
+}
 
 /// The two ways in which a process is asked to end.
 pub struct Signals {
@@ -37,7 +61,7 @@ impl Signals {
 }
 
 /// Each visitor is an open file, and the usual soft limit of 1024 is for programs of one user.
-pub fn raise_open_files() {
+fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {

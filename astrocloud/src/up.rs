@@ -11,7 +11,6 @@ use crate::process::{self, Signals};
 use crate::settings::Settings;
 
 mod banner;
-pub mod logging;
 mod platform;
 mod ready;
 mod remember;
@@ -85,15 +84,8 @@ impl Up {
 /// Runs the platform until a signal ends it.
 pub fn run(up: Up) -> anyhow::Result<u8> {
     let (settings, warnings) = up.settings()?;
-    logging::start(&settings.log)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    process::raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(Box::pin(serve(up, settings)));
-    runtime.shutdown_timeout(process::STUCK_THREADS);
-    code
+    let log = settings.log.clone();
+    process::run(&log, &warnings, serve(up, settings))
 }
 
 async fn serve(up: Up, settings: Settings) -> anyhow::Result<u8> {

@@ -25,8 +25,7 @@ pub(crate) fn normalized(text: &str) -> Option<Cow<'_, str>> {
     } else {
         text.split_at(text.find(':').unwrap_or(text.len()))
     };
-    let port_is_fine = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|p| p.len() <= 5 && p.bytes().all(|b| b.is_ascii_digit()));
+    let port_is_fine = port.is_empty() || port.strip_prefix(':').is_some_and(|port| wire::is_port(port.as_bytes()));
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'[' | b']' | b':');
     if !port_is_fine || host.is_empty() || !host.bytes().all(is_host_byte) {
@@ -57,6 +56,8 @@ mod tests {
             (".", None),
             (":80", None),
             ("a:b", None),
+            ("a:65535", Some("a")),
+            ("a:65536", None),
             ("a:123456", None),
             ("::1", None),
             ("[::1", None),

@@ -19,7 +19,7 @@ pub use body::{BodyGuard, Part};
 pub use chunked::may_be_trailer;
 pub use fields::Fields;
 pub use head::{Framing, Head, Limits, Parsed, parse};
-pub use line::{Method, Target, Version};
+pub use line::{Method, Target, Version, is_port};
 pub use refusal::Refusal;
 pub use response::{Malformed, ParsedResponse, Response, ResponseFraming, parse_response};
 pub use scan::Span;

@@ -138,7 +138,14 @@ pub(crate) fn is_host(text: &[u8]) -> bool {
     };
     match &text[end..] {
         [] => true,
-        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        [b':', port @ ..] => is_port(port),
         _ => false,
     }
+}
+
+/// Whether this is what may follow the colon behind a host: a port, or nothing (RFC 3986 section 3.2.3).
+#[must_use]
+pub fn is_port(text: &[u8]) -> bool {
+    let digit = |value: u32, b: &u8| b.is_ascii_digit().then(|| value * 10 + u32::from(b - b'0'));
+    text.len() <= 5 && text.iter().try_fold(0, digit).is_some_and(|port| port <= u32::from(u16::MAX))
 }

@@ -170,6 +170,7 @@ fn hosts_are_named_once_and_as_hosts_are_named() {
         "Host: a\\b\r\n",
         "Host: a%00\r\n",
         "Host: a:b\r\n",
+        "Host: a:65536\r\n",
         "Host: a:123456\r\n",
         "Host: a:80:80\r\n",
         "Host: :80\r\n",
