@@ -75,7 +75,10 @@ pub enum DeploymentStatus {
     Publishing,
     /// Its app was started; its health check has not passed yet.
     Starting,
-    /// Visitors of the project get it.
+    /// It is made live: edges are being told; `reason` says which are waited for, and until when.
+    Activating,
+    /// Visitors of the project get it. `reason` names edges that may not serve it yet, because they were away or slow
+    /// for too long.
     Live,
     /// Done, reachable under its own URL, not the live one.
     Ready,
@@ -100,6 +103,7 @@ impl DeploymentStatus {
             Self::Building => "building",
             Self::Publishing => "publishing",
             Self::Starting => "starting",
+            Self::Activating => "activating",
             Self::Live => "live",
             Self::Ready => "ready",
             Self::Failed => "failed",
@@ -117,7 +121,7 @@ pub struct Deployment {
     pub project: ProjectName,
     /// Where it is.
     pub status: DeploymentStatus,
-    /// Why, when it waits, failed, was canceled, or is ready without being live.
+    /// Why, when it waits, failed, was canceled, is ready without being live, or is live but not at every edge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Failure>,
     /// What it was built from.

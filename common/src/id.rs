@@ -120,6 +120,10 @@ id!(
     DeploymentId, "dpl", "deployment", "^dpl_[0-9a-z]{26}$"
 );
 id!(
+    /// An edge: it keeps its id in its folder.
+    EdgeId, "edg", "edge", "^edg_[0-9a-z]{26}$"
+);
+id!(
     /// A source archive uploaded through a pre-signed URL.
     UploadId, "upl", "upload", "^upl_[0-9a-z]{26}$"
 );

@@ -14,6 +14,11 @@ use crate::policy::Policy;
 use crate::time::Timestamp;
 use crate::usage::Usage;
 
+/// Header in which an edge says which one it is, by its [`crate::id::EdgeId`], whichever process runs it. The control plane
+/// remembers an edge that lost its connection, because it goes on serving; one that serves nobody any more says so by
+/// closing the WebSocket with the code 1001 (RFC 6455 section 7.4.1).
+pub const EDGE_ID_HEADER: &str = "astrocloud-edge-id";
+
 /// Routes in one part of a snapshot, and as many certificates: some hundred kilobytes as JSON, so that neither side
 /// ever holds the whole of a large snapshot as text.
 pub const PART: usize = 250;

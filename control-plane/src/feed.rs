@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use common::certificate::{Challenge, TicketKey};
 use common::id::ProjectId;
@@ -14,19 +13,21 @@ use tokio::sync::{Mutex, Notify, watch};
 use crate::certificates::Certificates;
 use crate::policies::Policies;
 use crate::store::deployments::DeploymentRow;
+use crate::store::edges::LateEdges;
 use crate::store::{Store, StoreError};
 
 mod edges;
+mod known;
 mod routes;
 mod table;
 
 use edges::Edge;
+pub(crate) use known::LONGEST_WAIT;
+use known::{Known, Wait};
 use table::Table;
 
 /// Bits of a version that count changes since the start; those above count starts.
 const CHANGES: u32 = 32;
-/// How long a change waits for an edge to say that it applied it. A slower edge is told in the log.
-const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Publishes routes, certificates, challenges and keys to the connected edges.
 #[derive(Clone)]
@@ -40,6 +41,10 @@ struct Inner {
     table: Mutex<Table>,
     edges: std::sync::Mutex<HashMap<u64, Edge>>,
     next_edge: AtomicU64,
+    /// Edges by what they say they are, also those that have left.
+    known: std::sync::Mutex<Known>,
+    /// Taken while the database is told how it stands with an edge, so that the last word is the newest.
+    keeping: Mutex<()>,
     /// The last change of challenges that edges were told.
     challenged: watch::Sender<i64>,
     /// Hears that an edge shows more challenges.
@@ -51,33 +56,32 @@ struct Inner {
 pub struct Arrived {
     /// Edges that applied it.
     pub edges: usize,
-    /// Edges that did not in time, or lagged too far behind to be told: they get it with a later snapshot.
+    /// Edges that did not in time, are away, or lagged too far behind to be told: they get it with a later snapshot.
     pub late: usize,
 }
 
-/// A change that edges were told.
-#[derive(Default)]
+/// A version that edges were told.
 struct Told {
     version: u64,
-    waits: Vec<(u64, watch::Receiver<u64>)>,
-    /// Edges that lagged too far behind to be told.
+    waits: Vec<Wait>,
+    /// Edges that lagged too far behind to be told, and are not known any more.
     lost: usize,
 }
 
 impl Told {
-    /// Waits until every edge that was told has applied it.
-    async fn arrived(self) -> Arrived {
+    /// Waits until every edge has applied it, or is late; gives which are.
+    async fn arrived(self) -> (Arrived, LateEdges) {
         let version = self.version;
-        let all = futures::future::join_all(self.waits.into_iter().map(|(id, mut applied)| async move {
-            let applied = tokio::time::timeout(APPLY_TIMEOUT, applied.wait_for(|v| *v >= version)).await;
-            if applied.is_err() {
-                tracing::warn!(edge = id, version, "an edge did not apply a change in time");
+        let each = self.waits.into_iter().map(async |wait| (wait.edge.clone(), wait.applied(version).await));
+        let (mut edges, mut late) = (0, Vec::new());
+        for (edge, applied) in futures::future::join_all(each).await {
+            match applied {
+                Some(true) => edges += 1,
+                Some(false) => late.push(edge),
+                None => {}
             }
-            matches!(applied, Ok(Ok(_)))
-        }));
-        let all = all.await;
-        let edges = all.iter().filter(|applied| **applied).count();
-        Arrived { edges, late: self.lost + all.len() - edges }
+        }
+        (Arrived { edges, late: self.lost + late.len() }, LateEdges { version, edges: late })
     }
 }
 
@@ -108,6 +112,7 @@ impl Hub {
         }
         let table = Mutex::new(table);
         let (edges, next_edge) = (std::sync::Mutex::default(), AtomicU64::new(1));
+        let known = std::sync::Mutex::new(Known::remembered(store.known_edges().await?, now));
         let challenged = watch::channel(0).0;
         Ok(Self(Arc::new(Inner {
             store,
@@ -117,6 +122,8 @@ impl Hub {
             table,
             edges,
             next_edge,
+            known,
+            keeping: Mutex::default(),
             challenged,
             shown,
         })))
@@ -126,39 +133,60 @@ impl Hub {
         self.0.edges.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What a project's routes wait for, when not every edge has applied them.
+    pub(crate) async fn waits_for(&self, project: &ProjectId) -> Option<String> {
+        let version = self.0.table.lock().await.told(project);
+        self.known().behind(version, None)
+    }
+
+    /// Which of the edges that were late with a version are behind it still.
+    pub(crate) fn still_late(&self, late: &LateEdges) -> Option<String> {
+        self.known().behind(late.version, Some(&late.edges))
+    }
+
     /// Changes the table and tells the edges what changed; nothing when nothing changed.
     fn tell(&self, table: &mut Table, change: impl FnOnce(&mut Table) -> Change) -> Told {
         let change = change(table);
-        if change == Change::default() {
-            return Told { version: table.version, ..Told::default() };
+        let mut lost = 0;
+        if change != Change::default() {
+            table.version += 1;
+            let version = table.version;
+            let message = FeedMessage::Delta { version, change };
+            self.edges().retain(|line, edge| {
+                let is_told = edge.messages.try_send(message.clone()).is_ok();
+                if !is_told {
+                    tracing::warn!(edge = %edge.id, version, "an edge lags too far behind and is disconnected");
+                    lost += usize::from(!self.known().disconnect(&edge.id, *line, false));
+                }
+                is_told
+            });
         }
-        table.version += 1;
-        let version = table.version;
-        let mut told = Told { version, ..Told::default() };
-        let message = FeedMessage::Delta { version, change };
-        self.edges().retain(|id, edge| match edge.messages.try_send(message.clone()) {
-            Ok(()) => {
-                told.waits.push((*id, edge.applied.clone()));
-                true
-            }
-            Err(_) => {
-                tracing::warn!(edge = id, version, "an edge lags too far behind and is disconnected");
-                told.lost += 1;
-                false
-            }
-        });
-        told
+        // Also when nothing changed: edges may not have applied yet what they were told before.
+        Told { version: table.version, waits: self.known().waits(), lost }
     }
 
-    /// Changes the table, tells the edges what changed, and returns when every connected edge has applied it.
+    /// Changes the table, tells the edges what changed, and returns when every edge has applied it, or is late.
     async fn publish(&self, change: impl FnOnce(&mut Table) -> Change) -> Arrived {
         let told = self.tell(&mut *self.0.table.lock().await, change);
-        told.arrived().await
+        told.arrived().await.0
     }
 
-    /// Reads a project's routes anew, tells the edges what changed, and returns when every connected
-    /// edge has applied it.
-    pub async fn refresh(&self, project: &ProjectId) -> Result<(), StoreError> {
+    /// Reads a project's routes anew, tells the edges what changed, and returns when every edge has applied it, or is
+    /// late; gives which are.
+    pub async fn refresh(&self, project: &ProjectId) -> Result<LateEdges, StoreError> {
+        Ok(self.told(project).await?.arrived().await.1)
+    }
+
+    /// Reads a project's routes anew and tells the edges what changed, without a wait until they have applied it.
+    pub async fn announce(&self, project: &ProjectId) -> Result<(), StoreError> {
+        self.told(project).await.map(drop)
+    }
+
+    async fn told(&self, project: &ProjectId) -> Result<Told, StoreError> {
         let inner = &self.0;
         // Locked before the rows are read, so that older rows never replace newer ones.
         let mut table = inner.table.lock().await;
@@ -167,9 +195,8 @@ impl Hub {
         let new = routes::routes(&inner.base_domain, &ready, &policy);
         let now = Timestamp::now();
         let told = self.tell(&mut table, |table| table.replace(project, new, |host| inner.certificates.id(host, now)));
-        drop(table);
-        told.arrived().await;
-        Ok(())
+        table.set_told(project, told.version);
+        Ok(told)
     }
 
     /// Sets which proofs of control edges show, which is the change `change` of them. Edges report by themselves when
@@ -209,7 +236,7 @@ impl Hub {
         .await
     }
 
-    /// Makes edges forget kept answers, and returns when every connected edge has.
+    /// Makes edges forget kept answers, and returns when every edge has, or is late.
     pub async fn purge(&self, purge: Purge) -> Arrived {
         self.publish(|_| Change { purges: vec![purge], ..Change::default() }).await
     }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::Config;
-use crate::feed::Hub;
+use crate::feed::{Hub, LONGEST_WAIT};
 use crate::store::deployments::{DeploymentRow, NewRow};
 use crate::store::projects::ProjectRow;
 use crate::store::{Store, StoreError};
@@ -126,8 +126,9 @@ impl Lifecycle {
     pub(crate) async fn recover(&self) -> Result<(), StoreError> {
         self.0.store.forget_revisions().await?;
         for project in self.0.hub.projects().await {
-            self.0.hub.refresh(&project).await?;
+            self.0.hub.announce(&project).await?;
         }
+        self.settle_all(Timestamp::now()).await?;
         for row in self.0.store.unfinished_deployments().await? {
             if row.state != State::Queued {
                 self.requeue(&row).await?;
@@ -164,6 +165,10 @@ impl Lifecycle {
             if let Err(e) = self.enqueue_waiting().await {
                 tracing::error!(error = %e, retry_in_s = SWEEP_EVERY.as_secs(), "waiting deployments can't be queued");
             }
+            if let Err(e) = self.settle_all(Timestamp::now().before(LONGEST_WAIT + SWEEP_EVERY)).await {
+                tracing::error!(error = %e, "deployments that edges are still to be told of can't be found");
+            }
+            self.0.hub.forget_edges();
             match self.0.store.forget_past_wishes().await {
                 Ok(true) => self.0.apps_changed.notify_one(),
                 Ok(false) => {}
@@ -172,7 +177,7 @@ impl Lifecycle {
             if expired.elapsed() > EXPIRE_EVERY {
                 expired = tokio::time::Instant::now();
                 for project in self.0.hub.projects().await {
-                    if let Err(e) = self.0.hub.refresh(&project).await {
+                    if let Err(e) = self.0.hub.announce(&project).await {
                         tracing::error!(error = %e, "routes can't be refreshed");
                     }
                 }

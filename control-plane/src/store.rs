@@ -12,6 +12,7 @@ pub mod certificates;
 pub mod challenges;
 pub mod copy;
 pub mod deployments;
+pub mod edges;
 pub mod env;
 pub mod name_servers;
 pub mod policies;
@@ -167,6 +168,15 @@ where
 fn json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str) -> Result<T, StoreError> {
     let text: String = row.try_get(column)?;
     serde_json::from_str(&text).map_err(|e| StoreError::Unreadable { what: column, detail: e.to_string() })
+}
+
+/// A column that holds JSON, or nothing.
+fn optional_json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
+    let text: Option<String> = row.try_get(column)?;
+    let read = |text: String| {
+        serde_json::from_str(&text).map_err(|e| StoreError::Unreadable { what: column, detail: e.to_string() })
+    };
+    text.map(read).transpose()
 }
 
 /// A value as JSON text for a column.

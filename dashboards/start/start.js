@@ -155,6 +155,7 @@ const WORDS = {
   building: "Building",
   publishing: "Publishing",
   starting: "Starting",
+  activating: "Becoming live",
   live: "Live",
   ready: "Ready, not live",
   failed: "Failed",
@@ -170,7 +171,7 @@ function tell(deployment) {
   $("state").textContent = `${WORDS[deployment.status] ?? deployment.status}${framework}${reason}`;
   const url = { live: deployment.url, ready: deployment.deployment_url }[deployment.status];
   $("link").replaceChildren(...(url ? [link(url)] : []));
-  show("cancel", !final);
+  show("cancel", !final && deployment.status !== "activating");
   if (final) list();
 }
 

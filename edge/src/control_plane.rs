@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use common::route::EDGE_HEADER;
+use common::id::EdgeId;
+use common::route::{EDGE_HEADER, EDGE_ID_HEADER};
 use common::secret::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::redirect::Policy;
@@ -97,15 +98,17 @@ impl ControlPlane {
         self.client.get(self.url(path))
     }
 
-    /// Opens the WebSocket at a path below the API (RFC 6455 section 4.1).
+    /// Opens the WebSocket at a path below the API (RFC 6455 section 4.1), as the edge that this is.
     pub(crate) async fn open(
         &self,
         path: &str,
+        edge: &EdgeId,
         config: WebSocketConfig,
     ) -> Result<WebSocketStream<Upgraded>, OpenError> {
         let key = generate_key();
         let request = self
             .get(path)
+            .header(EDGE_ID_HEADER, edge.as_str())
             .header(header::CONNECTION, "upgrade")
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, "13")

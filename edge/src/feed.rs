@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::id::DeploymentId;
+use common::id::{DeploymentId, EdgeId};
 use common::route::{EdgeMessage, FeedMessage};
 use futures::{SinkExt as _, StreamExt as _};
 use observe::{Observer, Pending};
@@ -13,8 +13,9 @@ use response_cache::Cache;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use crate::control_plane::{ControlPlane, OpenError};
@@ -74,6 +75,8 @@ impl Status {
 
 /// What the control plane is told beside what it asks for.
 pub(crate) struct Told {
+    /// Which edge this is.
+    pub(crate) edge: EdgeId,
     pub(crate) wished: mpsc::Receiver<DeploymentId>,
     /// Counts what projects are served.
     pub(crate) observer: Arc<Observer>,
@@ -82,6 +85,8 @@ pub(crate) struct Told {
     pub(crate) drains: CancellationToken,
     /// The last request has ended.
     pub(crate) ended: CancellationToken,
+    /// Another process goes on as this edge.
+    pub(crate) succeeded: CancellationToken,
 }
 
 /// Why a connection to the feed ended.
@@ -176,7 +181,7 @@ async fn try_session(
     mut on_snapshot: impl FnMut(),
 ) -> Result<std::convert::Infallible, End> {
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
-    let connect = source.open(PATH, config);
+    let connect = source.open(PATH, &told.edge, config);
     let mut socket = tokio::select! {
         () = told.drains.cancelled() => return Err(End::Stopped),
         connected = tokio::time::timeout(CONNECT, connect) => connected.map_err(|_| End::NotConnected)??,
@@ -210,7 +215,9 @@ async fn try_session(
             }
             () = told.ended.cancelled() => {
                 tell_usage(&mut socket, &told.observer, pending).await?;
-                in_time(socket.close(None)).await?;
+                // With a successor that is not connected yet, this edge is only away.
+                let goodbye = CloseFrame { code: CloseCode::Away, reason: Utf8Bytes::default() };
+                in_time(socket.close((!told.succeeded.is_cancelled()).then_some(goodbye))).await?;
                 return Err(End::Stopped);
             }
             Some(deployment) = told.wished.recv() => {

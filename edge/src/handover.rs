@@ -203,7 +203,12 @@ pub struct Offer {
 }
 
 impl Offer {
-    pub(crate) fn new(folder: &Path, copies: Copies, stop: CancellationToken) -> Result<Self, HandoverError> {
+    pub(crate) fn new(
+        folder: &Path,
+        copies: Copies,
+        stop: CancellationToken,
+        succeeded: CancellationToken,
+    ) -> Result<Self, HandoverError> {
         let (path, new) = (folder.join(NAME), folder.join(NEW_NAME));
         let open = || {
             match fs::remove_file(&new) {
@@ -224,6 +229,7 @@ impl Offer {
                 // The copies are closed, or visitors would wait for nobody.
                 () = stop.cancelled() => {}
                 () = hand_over(&listener, &copies) => {
+                    succeeded.cancel();
                     tell.send_replace(true);
                 }
             }

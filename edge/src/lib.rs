@@ -37,6 +37,7 @@ mod admin;
 
 mod control_plane;
 mod feed;
+mod identity;
 mod routes;
 mod wishes;
 
@@ -85,6 +86,8 @@ pub struct Edge {
     feed: tokio::sync::Mutex<JoinHandle<()>>,
     /// Tells the feed that the last request has ended.
     ended: CancellationToken,
+    /// Tells the feed that another process goes on as this edge.
+    succeeded: CancellationToken,
     admin_addr: Option<SocketAddr>,
     observer: Arc<Observer>,
     /// Ended with the edge: what measures it, and the operator's listener.
@@ -127,13 +130,15 @@ impl Edge {
         let (wishes, wished) = Wishes::channel();
         let (announce, connected) = watch::channel(false);
         let kept = response_cache::Cache::with_system_clock(config.response_cache_bytes);
-        let (ended, drains) = (CancellationToken::new(), stop_feed.clone());
+        let (ended, succeeded, drains) = (CancellationToken::new(), CancellationToken::new(), stop_feed.clone());
         let told = feed::Told {
+            edge: identity::load_or_create(&config.folder)?,
             wished,
             observer: Arc::clone(&observer),
             status: Arc::clone(&status),
             drains,
             ended: ended.clone(),
+            succeeded: succeeded.clone(),
         };
         let feed = tokio::spawn(feed::follow(plane, Arc::clone(&routes), kept.clone(), told, announce));
 
@@ -184,6 +189,7 @@ impl Edge {
             last_good,
             feed: tokio::sync::Mutex::new(feed),
             ended,
+            succeeded,
             observer,
             _tasks: tasks,
         })
@@ -212,7 +218,7 @@ impl Edge {
             None => Err(std::io::ErrorKind::NotConnected.into()),
         };
         let copies = copies.map_err(|source| HandoverError::Socket { path: self.folder.clone(), source })?;
-        Offer::new(&self.folder, copies, self.stop_feed.clone())
+        Offer::new(&self.folder, copies, self.stop_feed.clone(), self.succeeded.clone())
     }
 
     /// Where it listens: for visitors without TLS, if it does for them.

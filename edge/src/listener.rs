@@ -49,6 +49,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file that says which edge this is can't be used.
+    #[error("the edge's id can't be kept in {path}: {source}")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// What TLS keeps can't be used: the key that seals it, certificates, keys of session tickets.
     #[error("TLS can't be started with {path}: {source}")]
     Tls {

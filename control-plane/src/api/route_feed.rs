@@ -1,10 +1,11 @@
 //! The route feed's WebSocket, for edges.
 
 use axum::extract::State as Extract;
-use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use common::route::{EDGE_HEADER, EdgeMessage, FeedMessage, Snapshot};
+use common::id::{EdgeId, InvalidId};
+use common::route::{EDGE_HEADER, EDGE_ID_HEADER, EdgeMessage, FeedMessage, Snapshot};
 use futures::stream::SplitSink;
 use futures::{SinkExt as _, StreamExt as _};
 
@@ -26,12 +27,19 @@ pub(super) async fn follow(
     }
     let name = headers.get(EDGE_HEADER).and_then(|name| name.to_str().ok()).filter(|name| name.len() <= MAX_NAME);
     let name = name.map(str::to_owned);
-    Ok(upgrade.on_upgrade(|socket| serve(socket, state, name)))
+    let edge = match headers.get(EDGE_ID_HEADER) {
+        Some(id) => {
+            let id = id.to_str().unwrap_or_default().parse();
+            Some(id.map_err(|error: InvalidId| ApiError::invalid(format!("`{EDGE_ID_HEADER}`: {error}")))?)
+        }
+        None => None,
+    };
+    Ok(upgrade.on_upgrade(|socket| serve(socket, state, name, edge)))
 }
 
-async fn serve(socket: WebSocket, state: State, name: Option<String>) {
+async fn serve(socket: WebSocket, state: State, name: Option<String>, edge: Option<EdgeId>) {
     let (mut sender, mut receiver) = socket.split();
-    let mut connection = state.0.hub.connect(name).await;
+    let mut connection = state.0.hub.connect(name, edge).await;
     loop {
         tokio::select! {
             () = state.0.stop.cancelled() => break,
@@ -52,8 +60,8 @@ async fn serve(socket: WebSocket, state: State, name: Option<String>) {
                     Ok(EdgeMessage::Usage { projects }) => state.0.counts.report(projects),
                     Err(e) => tracing::warn!(error = %e, "an edge sent what is no message of the feed"),
                 },
-                Some(Ok(Message::Close(_))) => {
-                    connection.left().await;
+                Some(Ok(Message::Close(frame))) => {
+                    connection.left(frame.is_some_and(|frame| frame.code == close_code::AWAY)).await;
                     break;
                 }
                 Some(Ok(_)) => {}

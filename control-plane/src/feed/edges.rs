@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use common::id::EdgeId;
 use common::route::FeedMessage;
 use common::secret::Secret;
 use common::time::Timestamp;
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Hub;
+use super::known::Kept;
 use crate::store::StoreError;
 
 /// Messages that wait for a slow edge; one that lags further is cut off and starts with a snapshot.
@@ -25,8 +27,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A connected edge, on the control plane's side.
 pub(super) struct Edge {
     name: String,
+    /// Which edge it is, whichever process runs it.
+    pub(super) id: EdgeId,
     pub(super) messages: mpsc::Sender<FeedMessage>,
-    pub(super) applied: watch::Receiver<u64>,
+    applied: watch::Receiver<u64>,
     /// The version that it was seen to be behind of, and since when.
     behind: Mutex<(u64, Instant)>,
 }
@@ -36,6 +40,9 @@ pub struct Connection {
     hub: Hub,
     id: u64,
     name: String,
+    edge: EdgeId,
+    /// Whether the edge serves nobody any more.
+    is_gone: bool,
     /// What the edge is to be told, in order. Ends when the edge lags too far behind.
     pub messages: mpsc::Receiver<FeedMessage>,
     applied: watch::Sender<u64>,
@@ -49,10 +56,12 @@ impl Connection {
             *v = version.max(*v);
             newer
         });
+        self.hub.known().applied(&self.edge, self.id, version);
     }
 
-    /// The edge took its leave: nobody waits for it to come back.
-    pub async fn left(&self) {
+    /// The edge's process took its leave: nobody waits for it to come back; nor for the edge when it `is_gone` itself.
+    pub async fn left(&mut self, is_gone: bool) {
+        self.is_gone = is_gone;
         if let Err(error) = self.hub.0.store.remove_edge(&self.name).await {
             tracing::warn!(%error, "an edge that ended may be waited for");
         }
@@ -62,6 +71,8 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.hub.edges().remove(&self.id);
+        self.hub.known().disconnect(&self.edge, self.id, self.is_gone);
+        self.hub.keep(self.edge.clone());
     }
 }
 
@@ -78,8 +89,9 @@ impl Edge {
 }
 
 impl Hub {
-    /// Connects an edge, known by the name of its process; the first message is the snapshot.
-    pub async fn connect(&self, name: Option<String>) -> Connection {
+    /// Connects an edge, known by the name of its process, and by its own id; the first message is the snapshot. One that
+    /// does not say who it is is not waited for once it leaves.
+    pub async fn connect(&self, name: Option<String>, edge: Option<EdgeId>) -> Connection {
         let name = name.unwrap_or_else(|| Secret::random("edge-").reveal().to_owned());
         // Noted before it is told anything, so that nobody takes it for one that shows what it does not.
         match tokio::time::timeout(NOTE, self.0.store.add_edge(&name, Timestamp::now())).await {
@@ -94,9 +106,42 @@ impl Hub {
         let (applied, seen) = watch::channel(0);
         let id = self.0.next_edge.fetch_add(1, Ordering::Relaxed);
         let behind = Mutex::new((table.version, Instant::now()));
-        self.edges().insert(id, Edge { name: name.clone(), messages: sender, applied: seen.clone(), behind });
+        let (is_named, edge) = (edge.is_some(), edge.unwrap_or_else(EdgeId::new));
+        let connected =
+            Edge { name: name.clone(), id: edge.clone(), messages: sender, applied: seen.clone(), behind };
+        self.edges().insert(id, connected);
+        self.known().connect(edge.clone(), is_named, id);
+        drop(table);
+        if is_named {
+            self.keep(edge.clone());
+        }
         tokio::spawn(report(self.clone(), name.clone(), seen));
-        Connection { hub: self.clone(), id, name, messages, applied }
+        Connection { hub: self.clone(), id, name, edge, is_gone: false, messages, applied }
+    }
+
+    /// Has the database remember how it stands with an edge, without a wait: edges are told routes also when the
+    /// database is away. What it does not learn costs at most a wait after the next start.
+    fn keep(&self, edge: EdgeId) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let this = self.clone();
+        runtime.spawn(async move {
+            let _turn = this.0.keeping.lock().await;
+            let kept = this.known().kept(&edge);
+            let done = match kept {
+                Kept::Connected => this.0.store.put_known_edge(&edge, None).await,
+                Kept::Left(at) => this.0.store.put_known_edge(&edge, Some(at)).await,
+                Kept::Unknown => this.0.store.forget_known_edge(&edge).await,
+            };
+            if let Err(error) = done {
+                tracing::warn!(%edge, %error, "how it stands with an edge is not remembered");
+            }
+        });
+    }
+
+    /// Forgets edges that left long ago.
+    pub(crate) fn forget_edges(&self) {
+        let gone = self.known().forget(Timestamp::now());
+        gone.into_iter().for_each(|edge| self.keep(edge));
     }
 
     /// Notes in the database which of the connected edges are up to date.

@@ -12,6 +12,9 @@ pub(super) struct Table {
     pub(super) version: u64,
     /// Routes by project, then host.
     projects: HashMap<ProjectId, BTreeMap<String, Route>>,
+    /// The version with which each project's routes came to be as they are; none for those that are as they were
+    /// loaded.
+    told: HashMap<ProjectId, u64>,
     /// Certificates of ACME authorities, by name.
     issued: HashMap<String, String>,
     /// The development authority's, of hosts that have no other.
@@ -181,6 +184,20 @@ impl Table {
     /// Every project that has routes.
     pub(super) fn projects(&self) -> impl Iterator<Item = &ProjectId> {
         self.projects.keys()
+    }
+
+    /// A project's routes are as they are since this version.
+    pub(super) fn set_told(&mut self, project: &ProjectId, version: u64) {
+        if self.projects.contains_key(project) {
+            self.told.insert(project.clone(), version);
+        } else {
+            self.told.remove(project);
+        }
+    }
+
+    /// The version that has a project's routes as they are.
+    pub(super) fn told(&self, project: &ProjectId) -> u64 {
+        self.told.get(project).copied().unwrap_or(self.version)
     }
 
     /// Hosts of a project.

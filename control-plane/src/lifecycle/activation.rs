@@ -10,6 +10,7 @@ use common::time::Timestamp;
 use super::{Lifecycle, LifecycleError};
 use crate::store::StoreError;
 use crate::store::deployments::DeploymentRow;
+use crate::store::edges::Activating;
 use crate::store::projects::ProjectRow;
 
 /// How long a rollback waits for the app to start: its health check's time and some more.
@@ -53,12 +54,53 @@ impl Lifecycle {
         self.flipped(row).await
     }
 
-    /// The project's pointer was flipped: returns when the edges have it.
+    /// The project's pointer was flipped: returns when the edges have it, or are late.
     pub(super) async fn flipped(&self, row: &DeploymentRow) -> Result<(), StoreError> {
-        self.0.hub.refresh(&row.project).await?;
         self.changed(&row.id);
+        match self.0.store.activating(&row.project).await? {
+            Some(flip) => self.settle(flip).await?,
+            // Something else is live, and stays so; edges still learn this deployment's own address.
+            None => drop(self.0.hub.refresh(&row.project).await?),
+        }
+        // Not before: an app that was live is still asked until then.
         self.0.apps_changed.notify_one();
-        tracing::info!(deployment = %row.id, project = %row.project_name, "live");
+        Ok(())
+    }
+
+    /// Returns when the edges have what is live in a project, or are late.
+    async fn settle(&self, flip: Activating) -> Result<(), StoreError> {
+        let this = self.clone();
+        // On its own: whoever asked may be gone before the edges have it.
+        let settling = tokio::spawn(async move {
+            let late = this.0.hub.refresh(&flip.project).await?;
+            let late = Some(&late).filter(|late| !late.edges.is_empty());
+            this.0.store.settle(&flip, late).await?;
+            this.changed(&flip.deployment);
+            this.0.apps_changed.notify_one();
+            tracing::info!(deployment = %flip.deployment, late = late.map_or(0, |late| late.edges.len()), "live");
+            Ok(())
+        });
+        match settling.await {
+            Ok(settled) => settled,
+            Err(error) => {
+                // The sweep takes it up.
+                tracing::error!(%error, "it is not known whether the edges have what is live");
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes up what is live and not at the edges yet, when nobody waits for it any more: a crash came between, or the
+    /// database failed.
+    pub(super) async fn settle_all(&self, begun_before: Timestamp) -> Result<(), StoreError> {
+        for flip in self.0.store.all_activating(begun_before).await? {
+            let this = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = this.settle(flip).await {
+                    tracing::error!(%error, "edges can't be told what is live");
+                }
+            });
+        }
         Ok(())
     }
 
@@ -70,14 +112,14 @@ impl Lifecycle {
         let outcome = tokio::time::timeout(START_TIMEOUT, async {
             loop {
                 let now = self.row(&row.id).await?;
-                if now.live {
+                if now.live && now.activating_since.is_none() {
                     return Ok(());
                 }
-                if !now.activation_wanted {
+                if !now.live && !now.activation_wanted {
                     let reason = now.activation_failure.unwrap_or_else(|| "the start was given up".to_owned());
                     return Err(LifecycleError::DidNotStart { id: row.id.clone(), reason });
                 }
-                if now.runs() {
+                if !now.live && now.runs() {
                     // It was running for visitors when the wish was written.
                     self.activate(&now).await?;
                     return Ok(());
@@ -88,6 +130,8 @@ impl Lifecycle {
         });
         match outcome.await {
             Ok(outcome) => outcome,
+            // The edges have it any moment.
+            Err(_) if self.row(&row.id).await?.live => Ok(()),
             Err(_) => {
                 let reason = format!("it did not start within {} s", START_TIMEOUT.as_secs());
                 self.0.store.fail_activation(&row.id, &reason).await?;

@@ -159,7 +159,9 @@ impl Ledger for Lifecycle {
         let live = self.0.store.succeed(&row, &ready).await?.ok_or_else(not_yours)?;
         self.flipped(&row).await?;
         let last = if live {
-            format!("Live at {}", self.site_url(row.project_name.as_str()))
+            let late = self.row(id).await?.late_edges.and_then(|late| self.0.hub.still_late(&late));
+            let late = late.map(|late| format!(". {late}")).unwrap_or_default();
+            format!("Live at {}{late}", self.site_url(row.project_name.as_str()))
         } else {
             format!("Ready at {}. A newer deployment is live already.", self.site_url(&row.label))
         };

@@ -42,7 +42,15 @@ impl Lifecycle {
             State::Starting => {
                 (Status::Starting, Some(Failure::new("health_check", "Waits for the app's health check to pass.")))
             }
-            State::Ready if row.live => (Status::Live, None),
+            State::Ready if row.live && row.activating_since.is_some() => {
+                let waits_for = self.0.hub.waits_for(&row.project).await;
+                let waits_for = waits_for.unwrap_or_else(|| "Edges are being told.".to_owned());
+                (Status::Activating, Some(Failure::new("edges", waits_for)))
+            }
+            State::Ready if row.live => {
+                let late = row.late_edges.and_then(|late| self.0.hub.still_late(&late));
+                (Status::Live, late.map(|late| Failure::new("late_edges", late)))
+            }
             State::Ready if row.activation_wanted => {
                 (Status::Ready, Some(Failure::new("health_check", "Its app starts; it becomes live when healthy.")))
             }

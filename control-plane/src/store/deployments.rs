@@ -11,7 +11,8 @@ use common::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Store, StoreError, json, parsed, to_json};
+use super::edges::LateEdges;
+use super::{Store, StoreError, json, optional_json, parsed, to_json};
 
 /// A deployment's row, with its project's name.
 #[derive(Clone, Debug)]
@@ -24,8 +25,12 @@ pub struct DeploymentRow {
     pub project: ProjectId,
     /// Its project's name.
     pub project_name: ProjectName,
-    /// Whether visitors of the project get it.
+    /// Whether it is the project's live one.
     pub live: bool,
+    /// Since when edges are being told what is live in its project; nothing once they have it or are late.
+    pub activating_since: Option<Timestamp>,
+    /// Edges that were late when its project's live deployment became so.
+    pub late_edges: Option<LateEdges>,
     /// Where it is.
     pub state: State,
     /// What it is built from.
@@ -103,6 +108,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT d.*, p.name AS project_name, p.settings AS project_settings, \
+             p.activating_since, p.late_edges, \
              CASE WHEN p.live_deployment = d.id THEN 1 ELSE 0 END AS live \
              FROM deployments d JOIN projects p ON p.id = d.project ",
             $rest
@@ -122,13 +128,14 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
         .ok_or_else(|| StoreError::Unreadable { what: "state", detail: format!("`{word}` is no state") })?;
     let kind: Option<String> = row.try_get("kind")?;
     let given: Settings = json(row, "settings")?;
-    let revision: Option<String> = row.try_get("revision")?;
     Ok(DeploymentRow {
         id: parsed(row, "id")?,
         label: row.try_get("label")?,
         project: parsed(row, "project")?,
         project_name: parsed(row, "project_name")?,
         live: row.try_get::<i64, _>("live")? == 1,
+        activating_since: time("activating_since")?,
+        late_edges: optional_json(row, "late_edges")?,
         state,
         source: json(row, "source")?,
         source_login: row.try_get("source_login")?,
@@ -142,13 +149,7 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
         framework: row.try_get("framework")?,
         isolation: row.try_get("isolation")?,
         image: row.try_get("image")?,
-        revision: match revision {
-            Some(text) => Some(
-                serde_json::from_str(&text)
-                    .map_err(|e| StoreError::Unreadable { what: "revision", detail: e.to_string() })?,
-            ),
-            None => None,
-        },
+        revision: optional_json(row, "revision")?,
         activation_wanted: row.try_get::<i64, _>("activation_wanted")? == 1,
         activation_failure: row.try_get("activation_failure")?,
         wanted_until: time("wanted_until")?,
@@ -439,9 +440,10 @@ async fn flip(
     .bind(id.as_str())
     .execute(&mut *connection)
     .await?;
-    sqlx::query("UPDATE projects SET live_deployment = $2 WHERE id = $1")
+    sqlx::query("UPDATE projects SET live_deployment = $2, activating_since = $3, late_edges = NULL WHERE id = $1")
         .bind(project.as_str())
         .bind(id.as_str())
+        .bind(now)
         .execute(connection)
         .await?;
     Ok(true)

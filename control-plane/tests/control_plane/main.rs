@@ -9,6 +9,7 @@ mod certificates;
 mod challenges;
 mod database;
 mod deployments;
+mod edges;
 mod env;
 mod feed;
 mod logs;

@@ -7,18 +7,19 @@ use std::time::Duration;
 use common::api::{Deployment, DeploymentStatus};
 use common::bus::Bus;
 use common::bus::file::FileBus;
-use common::id::DeploymentId;
+use common::id::{DeploymentId, EdgeId};
 use common::ledger::{DynLedger, Output, Work};
 use common::queue::memory::MemoryQueue;
 use common::queue::{Lease, Queue};
-use common::route::EDGE_HEADER;
+use common::route::{EDGE_HEADER, EDGE_ID_HEADER};
 use common::secret::{MasterKey, Secret};
 use control_plane::{Config, ControlPlane, DnsConfig, Ports, StartError};
 use futures::{SinkExt as _, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes, client::IntoClientRequest as _};
 use url::Url;
 
 pub mod database;
@@ -259,7 +260,7 @@ impl Platform {
 
     /// Follows the route feed, as the edge of this name.
     pub async fn edge(&self, name: &str) -> Socket {
-        self.open(FEED, FEED_TOKEN, Some(name)).await
+        self.open(FEED, FEED_TOKEN, Some((EDGE_HEADER, name))).await
     }
 
     /// Opens a WebSocket of the API.
@@ -267,13 +268,18 @@ impl Platform {
         self.open(path, token, None).await
     }
 
-    async fn open(&self, path: &str, token: &str, edge: Option<&str>) -> Socket {
+    /// Follows the route feed as an edge that says who it is, whichever process runs it.
+    pub async fn edge_of(&self, id: &EdgeId) -> Socket {
+        self.open(FEED, FEED_TOKEN, Some((EDGE_ID_HEADER, id.as_str()))).await
+    }
+
+    async fn open(&self, path: &str, token: &str, more: Option<(&'static str, &str)>) -> Socket {
         let mut url = self.api.join(path).unwrap();
         url.set_scheme("ws").unwrap();
         let mut request = url.as_str().into_client_request().unwrap();
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        if let Some(edge) = edge {
-            request.headers_mut().insert(EDGE_HEADER, edge.parse().unwrap());
+        if let Some((name, value)) = more {
+            request.headers_mut().insert(name, value.parse().unwrap());
         }
         Socket(tokio_tungstenite::connect_async(request).await.unwrap().0)
     }
@@ -300,6 +306,13 @@ impl Socket {
         let message = self.next().await.unwrap();
         self.send(json!({ "type": "applied", "version": message["version"] })).await;
         message
+    }
+
+    /// Says that the edge serves nobody any more, and leaves.
+    pub async fn goodbye(mut self) {
+        let frame = CloseFrame { code: CloseCode::Away, reason: Utf8Bytes::default() };
+        self.0.close(Some(frame)).await.unwrap();
+        while self.next().await.is_some() {}
     }
 
     /// Takes leave.
