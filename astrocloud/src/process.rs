@@ -20,11 +20,7 @@ const STUCK_THREADS: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 /// What the role failed with, or that it can't have a log or threads.
-pub fn run(
-    log: &Log,
-    warnings: &[String],
-    role: impl Future<Output = anyhow::Result<u8>>,
-) -> anyhow::Result<u8> {
+pub fn run(log: &Log, warnings: &[String], role: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
     logging::start(log)?;
     for warning in warnings {
         tracing::warn!("{warning}");

@@ -84,7 +84,8 @@ impl Checks {
 /// When there is none, or none that this version wrote.
 pub fn read<'a>(folder: &Path, name: &'a str) -> anyhow::Result<(&'a str, Checks)> {
     let path = folder.join(format!("{name}.json"));
-    let text = std::fs::read(&path).with_context(|| format!("{} is missing: run `bench {name}` first", path.display()))?;
+    let text =
+        std::fs::read(&path).with_context(|| format!("{} is missing: run `bench {name}` first", path.display()))?;
     let table = serde_json::from_slice(&text).with_context(|| format!("{} can't be read", path.display()))?;
     Ok((name, table))
 }

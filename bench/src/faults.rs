@@ -209,7 +209,10 @@ async fn beside(rig: &Rig, host: &'static str, status: u16, numbers: Range<usize
 fn unchanged(before: anyhow::Result<f64>, now: anyhow::Result<f64>) -> anyhow::Result<(String, bool)> {
     let (before, now) = (before?, now?);
     let met = now < (before * UNCHANGED_FACTOR).max(UNNOTICED_MS);
-    Ok((format!("{} ms beside a project whose store answers, {} ms beside the other", number(before), number(now)), met))
+    Ok((
+        format!("{} ms beside a project whose store answers, {} ms beside the other", number(before), number(now)),
+        met,
+    ))
 }
 
 /// p99 in milliseconds of a cached file, at a fixed rate.

@@ -18,7 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Overwrites the database of a running platform, and visits a site of it: how many visitors failed.
 pub async fn lost(binary: &Path) -> anyhow::Result<(String, bool)> {
-    ensure!(binary.is_file(), "there is no binary at {}: build it with `make build`, or name it with --binary", binary.display());
+    ensure!(
+        binary.is_file(),
+        "there is no binary at {}: build it with `make build`, or name it with --binary",
+        binary.display()
+    );
     let platform = Platform::start(binary).await?;
     let work = tempfile::tempdir()?;
     site::write(work.path(), "kept")?;

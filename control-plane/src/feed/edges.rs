@@ -107,8 +107,7 @@ impl Hub {
         let id = self.0.next_edge.fetch_add(1, Ordering::Relaxed);
         let behind = Mutex::new((table.version, Instant::now()));
         let (is_named, edge) = (edge.is_some(), edge.unwrap_or_else(EdgeId::new));
-        let connected =
-            Edge { name: name.clone(), id: edge.clone(), messages: sender, applied: seen.clone(), behind };
+        let connected = Edge { name: name.clone(), id: edge.clone(), messages: sender, applied: seen.clone(), behind };
         self.edges().insert(id, connected);
         self.known().connect(edge.clone(), is_named, id);
         drop(table);

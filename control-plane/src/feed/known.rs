@@ -191,7 +191,9 @@ impl Known {
                 "Edge {first} is away since {}, and may serve what was live before until it is back{others}.",
                 left.since
             ),
-            None if of.is_none() => format!("Edge {first} is connected, and has not said yet that it serves this{others}."),
+            None if of.is_none() => {
+                format!("Edge {first} is connected, and has not said yet that it serves this{others}.")
+            }
             None => format!("Edge {first} is slow, and may serve what was live before for some moments{others}."),
         })
     }

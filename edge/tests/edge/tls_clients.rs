@@ -60,7 +60,8 @@ async fn openssl(edge: SocketAddr, ca: &Path, more: &[&str]) -> String {
 async fn curl(edge: SocketAddr, ca: &Path, more: &[&str], urls: &[&str]) -> String {
     let port = edge.port();
     let ca = ca.to_str().unwrap();
-    let mut args = vec!["--silent", "--show-error", "--cacert", ca, "--write-out", "%{http_code} over %{http_version};"];
+    let mut args =
+        vec!["--silent", "--show-error", "--cacert", ca, "--write-out", "%{http_code} over %{http_version};"];
     let found: Vec<String> = ["blog", "shop", "none"].map(|host| format!("{host}.localhost:{port}:127.0.0.1")).into();
     found.iter().for_each(|found| args.extend(["--resolve", found.as_str()]));
     args.extend(more);
