@@ -47,6 +47,7 @@ mod request_filter;
 mod response_filter;
 mod silence;
 pub(crate) mod trace;
+mod upgrade;
 mod upstream_peer;
 mod upstream_request_filter;
 mod upstream_response_filter;

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use pingora_core::{Error, ErrorType};
 use pingora_http::ResponseHeader;
 use wire::Framing;
 
@@ -69,6 +70,21 @@ pub(crate) trait Visit: Send {
     /// When its fields can't be told, which the strict parser rules out.
     fn pass(&mut self, head: &AsItCame<'_>) -> pingora_core::Result<()> {
         head.to_header().map(|head| self.begin(head))
+    }
+
+    /// Whether the visitor may ask for another protocol.
+    fn may_switch(&self) -> bool {
+        false
+    }
+
+    /// Queues the head by which an app changes the protocol (101). What comes from then on is the new protocol's, by
+    /// [`poll_body`](Visit::poll_body), and so is what is [sent](Visit::send); [`end`](Visit::end) ends that direction
+    /// alone.
+    ///
+    /// # Errors
+    /// When the visitor [may not](Visit::may_switch).
+    fn switch(&mut self, _: &AsItCame<'_>) -> pingora_core::Result<()> {
+        Error::e_explain(ErrorType::InternalError, "this visitor can speak no other protocol")
     }
 
     /// Whether what is queued must be flushed before a further piece is.

@@ -204,11 +204,29 @@ impl Link {
         };
     }
 
+    /// The app has changed the protocol (101): what comes and goes from now on is passed as it is.
+    pub fn switch(&mut self) {
+        self.body = Body::ToClose(false);
+        self.keeps_alive = false;
+    }
+
+    /// Ends what goes to the app, once all is written; what comes is not touched.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx).map_err(Failure::Broken)
+    }
+
     /// Polls for the next piece of the body; `None` at its end.
     ///
     /// # Errors
     /// When the app is silent for `limit`, or the body breaks off or is malformed.
-    pub fn poll_piece(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<Result<Option<Bytes>, Failure>> {
+    pub fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Option<Duration>,
+    ) -> Poll<Result<Option<Bytes>, Failure>> {
         loop {
             if self.is_done() {
                 return Poll::Ready(Ok(None));
@@ -226,7 +244,7 @@ impl Link {
                 }
                 continue;
             }
-            match ready!(self.poll_fill(cx, READ_LONG, Some(limit))) {
+            match ready!(self.poll_fill(cx, READ_LONG, limit)) {
                 Ok(0) => match &mut self.body {
                     Body::ToClose(closed) => *closed = true,
                     Body::Framed(_) => return Poll::Ready(Err(Failure::Short)),

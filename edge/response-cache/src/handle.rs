@@ -89,7 +89,7 @@ pub enum Outcome {
 }
 
 /// Whether a kept answer may be used.
-enum Verdict {
+pub(crate) enum Verdict {
     Use,
     /// Now, while it is validated behind the visitor's back.
     UseAndValidate,
@@ -97,7 +97,7 @@ enum Verdict {
     Validate(Forward),
 }
 
-fn judge(entry: &Entry, asked: &Directives, now: SystemTime) -> Verdict {
+pub(crate) fn judge(entry: &Entry, asked: &Directives, now: SystemTime) -> Verdict {
     let life = &entry.head.life;
     if asked.no_cache {
         return Verdict::Validate(Forward::Request);

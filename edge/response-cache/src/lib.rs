@@ -33,6 +33,7 @@ mod shelf;
 
 mod cache;
 mod handle;
+mod hit;
 mod invalidate;
 mod observe;
 mod purge;
@@ -42,5 +43,6 @@ pub use cache::{Cache, Clock};
 pub use directives::CDN_CACHE_CONTROL;
 pub use fetched::{FetchError, Fetched, Unanswered};
 pub use handle::{Answer, Ask, Outcome};
+pub use hit::{Hit, Plain};
 pub use status::{CACHE_STATUS, Forward, Status};
 pub use store::CACHE_TAG;

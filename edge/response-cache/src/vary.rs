@@ -21,7 +21,7 @@ impl Selection {
         let mut fields: Vec<(HeaderName, Option<Vec<u8>>)> = Vec::new();
         for name in names(answer).filter_map(|name| HeaderName::from_bytes(name).ok()) {
             if !fields.iter().any(|(known, _)| *known == name) {
-                let value = normal(&name, request);
+                let value = normal(&name, &values_of(request, &name));
                 fields.push((name, value));
             }
         }
@@ -32,8 +32,13 @@ impl Selection {
 
     /// Whether a request has the same values, as far as they mean the same.
     pub(crate) fn fits(&self, request: &HeaderMap) -> bool {
+        self.fits_values(|name| values_of(request, name))
+    }
+
+    /// The same of a request of which `values` gives the values of a field.
+    pub(crate) fn fits_values<'v>(&self, values: impl Fn(&HeaderName) -> Vec<&'v [u8]>) -> bool {
         self.fields.iter().all(|(name, value)| {
-            let asked = normal(name, request);
+            let asked = normal(name, &values(name));
             let prefers_language = || {
                 let favourite = asked.as_deref().and_then(favourite);
                 *name == header::ACCEPT_LANGUAGE && favourite.is_some() && favourite == self.language.as_deref()
@@ -62,12 +67,15 @@ pub(crate) fn is_any(answer: &HeaderMap) -> bool {
     })
 }
 
+fn values_of<'a>(request: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
+    request.get_all(name).iter().map(HeaderValue::as_bytes).collect()
+}
+
 /// A field's values as one, with white space around commas taken away. Of fields that list preferences, whose
 /// order and case mean nothing, both too.
-fn normal(name: &HeaderName, request: &HeaderMap) -> Option<Vec<u8>> {
-    let mut values = request.get_all(name).iter().peekable();
-    values.peek()?;
-    let mut items: Vec<Vec<u8>> = values.flat_map(|value| split(value.as_bytes())).collect();
+fn normal(name: &HeaderName, values: &[&[u8]]) -> Option<Vec<u8>> {
+    values.first()?;
+    let mut items: Vec<Vec<u8>> = values.iter().flat_map(|value| split(value)).collect();
     if *name == header::ACCEPT_LANGUAGE || *name == header::ACCEPT_ENCODING {
         for item in &mut items {
             item.make_ascii_lowercase();

@@ -49,6 +49,15 @@ enum Sending {
     Chunked,
 }
 
+/// Whether another protocol is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tunnel {
+    None,
+    Open,
+    /// The visitor has ended its direction.
+    HalfOpen,
+}
+
 struct Guest<'a> {
     connection: &'a mut Connection,
     framing: Framing,
@@ -66,6 +75,9 @@ struct Guest<'a> {
     is_whole: bool,
     /// Whether the answer's end is the connection's.
     to_close: bool,
+    /// Whether the visitor asks for another protocol.
+    upgrades: bool,
+    tunnel: Tunnel,
     passed: Passed,
 }
 
@@ -87,6 +99,8 @@ impl Connection {
             file: None,
             is_whole: false,
             to_close: false,
+            upgrades: head.upgrades,
+            tunnel: Tunnel::None,
             passed: Passed::default(),
         };
         match Request::read(head, bytes) {
@@ -99,7 +113,11 @@ impl Connection {
                 let _ = poll_fn(|cx| guest.poll_flush(cx)).await;
             }
         }
-        let is_read_out = guest.body.is_done();
+        let is_read_out = match guest.tunnel {
+            Tunnel::None => guest.body.is_done(),
+            Tunnel::Open => false,
+            Tunnel::HalfOpen => true,
+        };
         let is_reusable = guest.is_whole && guest.keeps && is_read_out;
         let is_cut = guest.to_close && !guest.is_whole;
         let status = guest.passed.status;
@@ -141,6 +159,31 @@ impl Guest<'_> {
         };
     }
 
+    /// The status line and the fields of an answer as it came.
+    fn write_head(&mut self, head: &AsItCame<'_>) {
+        let held = &mut self.connection.held;
+        write_status(held, head.status, head.reason());
+        head.each_field(|name, value| {
+            for part in [name, b": ", value, b"\r\n"] {
+                held.extend_from_slice(part);
+            }
+        });
+    }
+
+    /// Bytes of another protocol; `None` once the visitor has ended its direction.
+    fn poll_tunnel(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let Connection { transport, input, .. } = &mut *self.connection;
+        if input.is_empty() && self.tunnel == Tunnel::Open {
+            input.reserve(READ_BODY);
+            if ready!(poll_read_buf(Pin::new(transport), cx, input))? == 0 {
+                self.tunnel = Tunnel::HalfOpen;
+            }
+        }
+        let piece = Some(input.split().freeze()).filter(|piece| !piece.is_empty());
+        self.passed.bytes_in += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(Ok(piece))
+    }
+
     fn end_head(&mut self, has_date: bool) {
         let held = &mut self.connection.held;
         if !has_date {
@@ -163,6 +206,9 @@ impl Visit for Guest<'_> {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Lost>> {
+        if self.tunnel != Tunnel::None {
+            return self.poll_tunnel(cx).map_err(Lost::Left);
+        }
         loop {
             match self.body.take(&mut self.connection.input) {
                 Ok(Some(piece)) => {
@@ -219,14 +265,20 @@ impl Visit for Guest<'_> {
 
     fn pass(&mut self, head: &AsItCame<'_>) -> pingora_core::Result<()> {
         self.frame(head.status, head.has_length());
-        let held = &mut self.connection.held;
-        write_status(held, head.status, head.reason());
-        head.each_field(|name, value| {
-            for part in [name, b": ", value, b"\r\n"] {
-                held.extend_from_slice(part);
-            }
-        });
+        self.write_head(head);
         self.end_head(head.has_date());
+        Ok(())
+    }
+
+    fn may_switch(&self) -> bool {
+        self.upgrades && self.is_11
+    }
+
+    fn switch(&mut self, head: &AsItCame<'_>) -> pingora_core::Result<()> {
+        self.passed.status = Some(head.status.as_u16());
+        (self.keeps, self.sending, self.tunnel) = (false, Sending::Plain, Tunnel::Open);
+        self.write_head(head);
+        self.connection.held.extend_from_slice(b"\r\n");
         Ok(())
     }
 
@@ -297,6 +349,9 @@ impl Visit for Guest<'_> {
             if part.len == 0 {
                 self.file = None;
             }
+        }
+        if self.tunnel != Tunnel::None && self.is_whole {
+            return self.connection.poll_shutdown(cx).map_err(Lost::Left);
         }
         self.connection.poll_flush(cx).map_err(Lost::Left)
     }

@@ -187,9 +187,9 @@ enum Next {
 }
 
 impl Connection {
-    /// Whether a request is Pingora's: one for another protocol, or for an app that speaks HTTP/2.
+    /// Whether a request is Pingora's: one for an app that speaks HTTP/2.
     fn is_lent(&self, visits: &Visits, head: &Head) -> bool {
-        head.upgrades || head.host.is_some_and(|host| visits.proxy.is_lent(host.of(&self.input)))
+        head.host.is_some_and(|host| visits.proxy.is_lent(host.of(&self.input)))
     }
 
     /// Answers by the lane, until something else is next.

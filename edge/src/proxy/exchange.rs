@@ -12,11 +12,11 @@ use guard::{PACED_PIECE, Permit};
 use http::{Method, StatusCode};
 use pingora_http::{RequestHeader, ResponseHeader};
 use relay::Failure;
-use response_cache::Answer;
+use response_cache::{Answer, Hit};
 use wire::Framing;
 
 use super::request_filter::{Decision, IsProtected, decide, visitor};
-use super::{Ctx, Proxy, Request, app, fail_to_proxy, kept, logging, response_filter};
+use super::{Ctx, Proxy, Request, app, fail_to_proxy, kept, logging, response_filter, upgrade};
 use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
@@ -28,6 +28,7 @@ mod as_it_came;
 mod file;
 mod forward;
 mod outgoing;
+mod tunnel;
 mod upload;
 
 pub(crate) use as_it_came::AsItCame;
@@ -218,7 +219,16 @@ async fn app<V: Visit>(
     entry: &Arc<Entry>,
 ) -> Result<(), Failed> {
     let has_body = visit.framing() != Framing::None;
-    let page = match kept::look(proxy, request, has_body, false, ctx, entry) {
+    // Where there is a body too, the wish is ignored, as it may be (RFC 9110 section 7.8).
+    let is_upgrade = !has_body && visit.may_switch() && upgrade::may_pass(request);
+    if !has_body
+        && !is_upgrade
+        && let Some(hit) = kept::hit(proxy, request, ctx, entry)
+        && kept_hit(visit, request, ctx, &hit).await?
+    {
+        return Ok(());
+    }
+    let page = match kept::look(proxy, request, has_body, is_upgrade, ctx, entry) {
         kept::Look::Pass => None,
         kept::Look::Answer(answer) => return kept_answer(visit, request.header(), ctx, answer).await,
         kept::Look::NotKept => Some(Page::GatewayTimeout),
@@ -237,7 +247,7 @@ async fn app<V: Visit>(
     if let Some(page) = page {
         return reply(visit, request.header(), page.reply(request.header(), Some(entry))).await;
     }
-    if let Some(sent) = app::prepare(proxy, request, false, ctx, entry) {
+    if let Some(sent) = app::prepare(proxy, request, is_upgrade, ctx, entry) {
         return reply(visit, request.header(), sent).await;
     }
     forward::forward(proxy, visit, request, arrival, ctx).await
@@ -270,6 +280,21 @@ async fn fetch<V: Visit>(
         fetching.as_mut().poll(cx).map(Ok)
     })
     .await
+}
+
+/// Sends a kept answer as it is. Returns whether it could, because nobody wants it in another form.
+async fn kept_hit<V: Visit>(visit: &mut V, request: &Request<'_>, ctx: &mut Ctx, hit: &Hit) -> Result<bool, Failed> {
+    let Some(head) = AsItCame::of_kept(request, hit, ctx) else { return Ok(false) };
+    visit.pass(&head)?;
+    ctx.cached = Some(hit.status());
+    if *request.method() != Method::HEAD {
+        let mut pieces = hit.body();
+        while let Some(piece) = pieces.next().await.map_err(|error| Failed::Broken(error.to_string()))? {
+            send(visit, &ctx.permit, piece, pieces.is_done()).await?;
+        }
+    }
+    visit.end(None);
+    flush(visit).await.map(|()| true)
 }
 
 /// Sends an answer of the response cache.

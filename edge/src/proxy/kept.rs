@@ -11,7 +11,7 @@ use http::{Method, StatusCode, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
-use response_cache::{Answer, Ask, CACHE_TAG, Cache, Forward, Outcome, Status, Unanswered};
+use response_cache::{Answer, Ask, CACHE_TAG, Cache, Forward, Hit, Outcome, Plain, Status, Unanswered};
 use tokio::sync::mpsc;
 
 use super::response_filter::{body, response_filter};
@@ -86,6 +86,24 @@ pub(super) fn look(
         }
         None => Look::Fetch,
     }
+}
+
+/// What is kept for a request that asks for it as it is.
+pub(super) fn hit(proxy: &Proxy, request: &Request<'_>, ctx: &Ctx, entry: &Entry) -> Option<Hit> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !entry.route.policy.cache.enabled || !is_read || !request.is_plain() || request.accepts(b"text/event-stream") {
+        return None;
+    }
+    wake::keep_awake(proxy, entry);
+    let port = request.authority().0.and_then(|host| upstream_request_filter::port(host.as_bytes()));
+    let plain = Plain {
+        deployment: entry.route.deployment.as_str(),
+        scheme: ctx.scheme.as_str(),
+        host: &entry.route.host,
+        port: port.filter(|port| *port != ctx.scheme.port()),
+        target: std::str::from_utf8(request.target()).ok()?,
+    };
+    proxy.kept.cache.hit(&plain, |name| request.came_with(name))
 }
 
 /// What became of a request that was fetched.

@@ -226,6 +226,20 @@ impl Request<'_> {
         self.values(|head| head.accept, header::ACCEPT).any(|accept| page::names_type(accept, wanted))
     }
 
+    /// Whether it asks for all of an answer, without a condition, credentials, or a word to caches. Only of a request as
+    /// it came this is known without a look at its fields.
+    pub(super) fn is_plain(&self) -> bool {
+        self.raw()
+            .is_some_and(|raw| !raw.head.is_unusual && !raw.head.steers_caches && raw.head.if_none_match.is_none())
+    }
+
+    /// The values of a field in a request as it came.
+    pub(super) fn came_with(&self, name: &HeaderName) -> Vec<&[u8]> {
+        let fields = self.raw().into_iter().flat_map(|raw| raw.head.fields(&raw.bytes));
+        let values = fields.filter(|(other, _)| other.eq_ignore_ascii_case(name.as_str().as_bytes()));
+        values.map(|(_, value)| value).collect()
+    }
+
     /// Whether it has credentials.
     pub(super) fn authorizes(&self) -> bool {
         match self.raw() {

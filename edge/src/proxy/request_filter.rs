@@ -18,11 +18,9 @@ use ::guard::Country;
 use common::route::Target;
 use http::{Version, header};
 use pingora_core::Result;
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::hop_by_hop::named_by_connection;
-use super::{Ctx, Proxy, Request, app, challenge, doubt, guard, https, kept, protection, visitor, wake};
+use super::{Ctx, Proxy, Request, app, challenge, doubt, guard, https, kept, protection, upgrade, visitor, wake};
 use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
@@ -143,19 +141,7 @@ fn prepare(proxy: &Proxy, session: &mut Session) {
         session.set_ignore_info_resp(true);
         session.req_header_mut().remove_header(&header::EXPECT);
     }
-    if !may_upgrade(session.req_header()) {
+    if !upgrade::may_pass(&session.req_header_mut().into()) {
         session.req_header_mut().remove_header(&header::UPGRADE);
     }
-}
-
-/// Whether the app may be asked for another protocol. HTTP/2 is none that a visitor may speak with it: no request
-/// after the first would pass the edge's rules.
-fn may_upgrade(request: &RequestHeader) -> bool {
-    let wishes = request.headers.get_all(header::UPGRADE);
-    let mut protocols = wishes.iter().flat_map(|w| w.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
-    let is_http =
-        |p: &[u8]| p.eq_ignore_ascii_case(b"h2c") || p.get(..4).is_some_and(|p| p.eq_ignore_ascii_case(b"http"));
-    request.version == Version::HTTP_11
-        && named_by_connection(&request.headers).any(|name| name == header::UPGRADE)
-        && !protocols.any(is_http)
 }

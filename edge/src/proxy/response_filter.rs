@@ -112,7 +112,10 @@ fn compress(request: &RequestHeader, response: &mut ResponseHeader, ctx: &mut Ct
     }
     // Over HTTP/2, Pingora may tell the end apart from the last piece.
     let ends_clearly = app::protocol(ctx) == AppProtocol::Http1;
-    let facts = compress::facts(&request.method, &request.headers, response.status, &response.headers, ends_clearly);
+    let authorizes = request.headers.contains_key(header::AUTHORIZATION);
+    let accepted = request.headers.get_all(header::ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes);
+    let (status, method) = (response.status, &request.method);
+    let facts = compress::facts(method, authorizes, accepted, status, &response.headers, ends_clearly);
     let Choice::For(chosen) = choose(facts, ctx) else { return Ok(false) };
     // Pingora keeps the spelling of names beside the fields, so they are changed aside and put back.
     let mut changed = response.headers.clone();

@@ -144,6 +144,23 @@ async fn what_was_sent_before_one_side_ended_arrives() {
 }
 
 #[tokio::test]
+async fn each_direction_of_a_tunnel_ends_by_itself() {
+    let (world, app) = world().await;
+    let (mut visitor, mut line) = tunnel(&world, &app).await;
+    visitor.end().await;
+    assert_eq!(line.rest().await, "");
+    line.say("an answer to all of it").await;
+    line.end().await;
+    assert_eq!(visitor.rest().await, "an answer to all of it");
+    let (mut visitor, mut line) = tunnel(&world, &app).await;
+    line.end().await;
+    assert_eq!(visitor.rest().await, "");
+    visitor.say("heard").await;
+    visitor.end().await;
+    assert_eq!(line.rest().await, "heard");
+}
+
+#[tokio::test]
 async fn a_side_that_breaks_off_ends_the_other() {
     let (world, app) = world().await;
     let (visitor, mut line) = tunnel(&world, &app).await;

@@ -80,6 +80,7 @@ pub(crate) struct Seen {
     pub(crate) te: Option<Span>,
     pub(crate) traceparent: Option<Span>,
     pub(crate) user_agent: Option<Span>,
+    pub(crate) steers_caches: bool,
     pub(crate) authorizes: bool,
     pub(crate) is_repeated: bool,
 }
@@ -108,6 +109,7 @@ impl Seen {
                 self.is_unusual |= is_second;
                 self.is_repeated |= is_second;
             }
+            13 if is(b"cache-control") => self.steers_caches = true,
             13 if is(b"authorization") => {
                 self.is_repeated |= self.authorizes;
                 (self.is_unusual, self.authorizes) = (true, true);

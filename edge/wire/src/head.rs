@@ -91,6 +91,8 @@ pub struct Head {
     pub traceparent: Option<Span>,
     /// `User-Agent`, when there is one.
     pub user_agent: Option<Span>,
+    /// Whether it says something to caches (`Cache-Control`).
+    pub steers_caches: bool,
     /// Whether there are credentials (`Authorization`).
     pub authorizes: bool,
     /// Whether there are several of one of the fields above, of which only the last is told.
@@ -205,6 +207,7 @@ fn finish(bytes: &[u8], line: &Line, seen: &Seen, first: usize, end: usize) -> R
         te: seen.te,
         traceparent: seen.traceparent,
         user_agent: seen.user_agent,
+        steers_caches: seen.steers_caches,
         authorizes: seen.authorizes,
         is_repeated: seen.is_repeated,
         fields: Span::new(first, end),

@@ -51,7 +51,8 @@ fn what_decides_how_a_request_is_passed_on_is_told() {
         let twice = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: x\r\n{name}: x\r\n\r\n");
         assert!(taken(&twice).is_repeated, "{name}");
     }
-    assert!(head.authorizes && !head.is_repeated);
+    assert!(head.authorizes && !head.steers_caches && !head.is_repeated);
+    assert!(taken(&text.replace("Authorization", "Cache-Control")).steers_caches);
     assert!(taken(&text.replace("Authorization", "Accept-Encoding")).accept_encoding.is_some());
 }
 

@@ -22,7 +22,7 @@ async fn head(link: &mut Link) -> Result<Response, Failure> {
 
 async fn body(link: &mut Link) -> Result<Vec<u8>, Failure> {
     let mut all = Vec::new();
-    while let Some(piece) = poll_fn(|cx| link.poll_piece(cx, LIMIT)).await? {
+    while let Some(piece) = poll_fn(|cx| link.poll_piece(cx, Some(LIMIT))).await? {
         all.extend_from_slice(&piece);
     }
     Ok(all)
@@ -88,7 +88,7 @@ async fn interim_answers_come_one_by_one() {
     let (hints, bytes) = poll_fn(|cx| link.poll_head(cx, &limits, false, Some(LIMIT))).await.unwrap();
     assert_eq!((hints.status, hints.fields(&bytes).count()), (103, 1));
     assert_eq!(head(&mut link).await.unwrap().status, 204);
-    assert_eq!(poll_fn(|cx| link.poll_piece(cx, LIMIT)).await.unwrap(), None);
+    assert_eq!(poll_fn(|cx| link.poll_piece(cx, Some(LIMIT))).await.unwrap(), None);
     assert!(link.is_reusable());
 }
 

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora_http::{ResponseHeader, header_value_from_raw};
+use response_cache::Hit;
 use wire::{Framing, Response, ResponseFraming};
 
 use super::super::{Ctx, Request, hop_by_hop, response_filter};
@@ -12,11 +13,19 @@ use crate::compress::{self, Choice};
 /// The head of an app's answer.
 pub(crate) struct AsItCame<'a> {
     pub(crate) status: StatusCode,
-    response: &'a Response,
-    bytes: &'a Bytes,
+    from: From<'a>,
     ctx: &'a Ctx,
     /// Whether the answer would be another one for visitors who take it compressed, and does not say so.
     varies: bool,
+}
+
+/// Whose head it is.
+#[derive(Clone, Copy)]
+enum From<'a> {
+    /// The app's, as the strict parser has read it.
+    App(&'a Response, &'a Bytes),
+    /// The response cache's.
+    Kept(&'a Hit),
 }
 
 impl<'a> AsItCame<'a> {
@@ -45,35 +54,80 @@ impl<'a> AsItCame<'a> {
             Choice::For(None) => !value(response.vary).is_some_and(compress::names_coding),
             Choice::For(Some(_)) => return None,
         };
-        Some(Self { status, response, bytes, ctx, varies })
+        Some(Self { varies, ..Self::new(status, response, bytes, ctx) })
+    }
+
+    /// An answer that is the same for every visitor.
+    pub(super) const fn new(status: StatusCode, response: &'a Response, bytes: &'a Bytes, ctx: &'a Ctx) -> Self {
+        Self { status, from: From::App(response, bytes), ctx, varies: false }
+    }
+
+    /// A kept answer; `None` when it is compressed.
+    pub(super) fn of_kept(request: &Request<'_>, hit: &'a Hit, ctx: &'a Ctx) -> Option<Self> {
+        let (status, headers) = (hit.code(), hit.headers());
+        let (authorizes, accepted) = (request.authorizes(), request.accept_encoding());
+        let mut facts = compress::facts(request.method(), authorizes, accepted, status, headers, true);
+        facts.length = Some(hit.length());
+        let varies = match response_filter::choose(facts, ctx) {
+            Choice::Never => false,
+            Choice::For(None) => {
+                !headers.get_all(header::VARY).iter().any(|value| compress::names_coding(value.as_bytes()))
+            }
+            Choice::For(Some(_)) => return None,
+        };
+        Some(Self { status, from: From::Kept(hit), ctx, varies })
     }
 
     /// What the app says after the status.
     pub(crate) fn reason(&self) -> &[u8] {
-        let reason = self.response.reason.of(self.bytes);
-        // What is no text is nothing that a person could read.
         let known = || self.status.canonical_reason().unwrap_or_default().as_bytes();
-        if std::str::from_utf8(reason).is_ok() { reason } else { known() }
+        match self.from {
+            From::App(response, bytes) => {
+                let reason = response.reason.of(bytes);
+                // What is no text is nothing that a person could read.
+                if std::str::from_utf8(reason).is_ok() { reason } else { known() }
+            }
+            From::Kept(_) => known(),
+        }
     }
 
     /// Whether it has a `Content-Length`.
     pub(crate) const fn has_length(&self) -> bool {
-        self.response.has_length && self.response.status != StatusCode::NO_CONTENT.as_u16()
+        // Where there is no body, there is none to have a length (RFC 9110 section 8.6).
+        let may_have = !matches!(self.status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT);
+        match self.from {
+            From::App(response, _) => response.has_length && may_have,
+            From::Kept(_) => may_have,
+        }
     }
 
     /// Whether it has a `Date`.
     pub(crate) const fn has_date(&self) -> bool {
-        self.response.has_date
+        match self.from {
+            From::App(response, _) => response.has_date,
+            // Nothing is kept without.
+            From::Kept(_) => true,
+        }
     }
 
     /// The fields for the visitor, without those that frame the body but its length.
     pub(crate) fn each_field(&self, mut put: impl FnMut(&[u8], &[u8])) {
-        let connection = self.response.connection.map(|span| span.of(self.bytes)).unwrap_or_default();
+        match self.from {
+            From::App(response, bytes) => self.each_of_app(response, bytes, &mut put),
+            From::Kept(hit) => self.each_kept(hit, &mut put),
+        }
+        response_filter::each_dress(self.ctx, |name, value| put(name.as_str().as_bytes(), value.as_bytes()));
+        if self.varies {
+            put(header::VARY.as_str().as_bytes(), compress::VARY.as_bytes());
+        }
+    }
+
+    fn each_of_app(&self, response: &Response, bytes: &Bytes, put: &mut impl FnMut(&[u8], &[u8])) {
+        let connection = response.connection.map(|span| span.of(bytes)).unwrap_or_default();
         let is_named = |name: &[u8]| {
             hop_by_hop::named(connection).any(|other| other.eq_ignore_ascii_case(name)) && hop_by_hop::may_name(name)
         };
-        for (name, value) in self.response.fields(self.bytes) {
-            // There is no body to have a length (RFC 9110 section 8.6).
+        for (name, value) in response.fields(bytes) {
             let is_framing = name.eq_ignore_ascii_case(b"transfer-encoding")
                 || (!self.has_length() && name.eq_ignore_ascii_case(b"content-length"));
             let is_replaced = || response_filter::is_dress(name, self.ctx);
@@ -81,10 +135,20 @@ impl<'a> AsItCame<'a> {
                 put(name, value);
             }
         }
-        response_filter::each_dress(self.ctx, |name, value| put(name.as_str().as_bytes(), value.as_bytes()));
-        if self.varies {
-            put(header::VARY.as_str().as_bytes(), compress::VARY.as_bytes());
+    }
+
+    fn each_kept(&self, hit: &Hit, put: &mut impl FnMut(&[u8], &[u8])) {
+        for (name, value) in hit.headers() {
+            let is_told = *name == header::CONTENT_LENGTH || *name == header::AGE;
+            if !is_told && !response_filter::is_dress(name.as_str().as_bytes(), self.ctx) {
+                put(name.as_str().as_bytes(), value.as_bytes());
+            }
         }
+        if self.has_length() {
+            put(header::CONTENT_LENGTH.as_str().as_bytes(), HeaderValue::from(hit.length()).as_bytes());
+        }
+        put(header::AGE.as_str().as_bytes(), HeaderValue::from(hit.age()).as_bytes());
+        put(response_cache::CACHE_STATUS.as_str().as_bytes(), hit.status().value().as_bytes());
     }
 
     /// The same in a map.

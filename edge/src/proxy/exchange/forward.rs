@@ -19,7 +19,7 @@ use super::super::{
     Ctx, Proxy, Request, UPSTREAM_TRIES, fail_to_proxy, hop_by_hop, kept, response_filter, upstream_peer,
 };
 use super::upload::Upload;
-use super::{AsItCame, Failed, flush, outgoing, reply};
+use super::{AsItCame, Failed, flush, outgoing, reply, tunnel};
 use crate::page::Page;
 use crate::transport::Arrival;
 use crate::visit::{Lost, Visit};
@@ -212,7 +212,10 @@ impl<V: Visit> Exchange<'_, V> {
             };
             let (response, bytes) = read.map_err(Trouble::App)?;
             match response.status {
-                101 => return Poll::Ready(Err(Trouble::App(Malformed("it changes the protocol unasked").into()))),
+                101 if !self.patience.is_upgrade => {
+                    return Poll::Ready(Err(Trouble::App(Malformed("it changes the protocol unasked").into())));
+                }
+                101 => return Poll::Ready(Ok((response, bytes))),
                 100..=199 => {
                     let mut interim = parsed(&response, &bytes).map_err(|_| Trouble::App(UNCLEAR.into()))?;
                     hop_by_hop::remove_apps(&mut interim);
@@ -238,6 +241,10 @@ impl<V: Visit> Exchange<'_, V> {
         ctx.first_byte.get_or_insert_with(std::time::Instant::now);
         if let Some(ticket) = &mut ctx.ticket {
             note(ticket, response.status);
+        }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS.as_u16() {
+            self.visit.switch(&AsItCame::new(StatusCode::SWITCHING_PROTOCOLS, response, bytes, ctx))?;
+            return tunnel::pass(self.visit, link, &ctx.permit, self.patience.between_bytes).await;
         }
         if self.is_held && !self.upload.is_read() {
             // Refused before it was sent, the body may come or not, so what comes next can't be told from it.
@@ -308,7 +315,7 @@ impl<V: Visit> Exchange<'_, V> {
                 }
                 *wait = None;
             }
-            let Poll::Ready(read) = link.poll_piece(cx, self.patience.between_bytes) else {
+            let Poll::Ready(read) = link.poll_piece(cx, Some(self.patience.between_bytes)) else {
                 // What has come does not wait for what has not.
                 if let Poll::Ready(Err(lost)) = self.visit.poll_flush(cx) {
                     return Poll::Ready(Err(Failed::Lost(lost)));

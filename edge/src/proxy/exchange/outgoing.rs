@@ -6,7 +6,7 @@ use bytes::{BufMut as _, BytesMut};
 use wire::Framing;
 
 use super::super::upstream_request_filter::{passes, tell};
-use super::super::{Ctx, Request, hop_by_hop};
+use super::super::{Ctx, Request, hop_by_hop, upgrade};
 use crate::transport::Peer;
 
 /// Room for a usual head, in bytes.
@@ -14,6 +14,7 @@ const USUAL: usize = 1 << 10;
 
 /// The head, ready to be written.
 pub(super) fn head(request: &Request<'_>, framing: Framing, peer: &Peer, ctx: &Ctx) -> BytesMut {
+    let is_upgrade = ctx.patience.is_some_and(|patience| patience.is_upgrade);
     let mut head = BytesMut::with_capacity(USUAL);
     for part in [request.method().as_str().as_bytes(), b" ", request.target(), b" HTTP/1.1\r\n"] {
         head.put_slice(part);
@@ -22,7 +23,8 @@ pub(super) fn head(request: &Request<'_>, framing: Framing, peer: &Peer, ctx: &C
     let (expects, is_expect) = (request.expects(), |name: &[u8]| name.eq_ignore_ascii_case(b"expect"));
     request.each_field(|name, value| {
         let is_named = named.iter().any(|other| name.eq_ignore_ascii_case(other));
-        if !is_named && passes(name, ctx) && (expects || !is_expect(name)) {
+        let is_wish = is_upgrade && upgrade::is_upgrade(name);
+        if is_wish || !is_named && passes(name, ctx) && (expects || !is_expect(name)) {
             for part in [name, b": ", value, b"\r\n"] {
                 head.put_slice(part);
             }
@@ -39,7 +41,9 @@ pub(super) fn head(request: &Request<'_>, framing: Framing, peer: &Peer, ctx: &C
     if framing == Framing::Chunked {
         head.put_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    if request.takes_trailers() {
+    if is_upgrade {
+        head.put_slice(b"Connection: Upgrade\r\n");
+    } else if request.takes_trailers() {
         head.put_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
     head.put_slice(b"\r\n");
