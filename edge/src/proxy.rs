@@ -39,8 +39,10 @@ mod fail_to_proxy;
 mod guard;
 mod hop_by_hop;
 mod https;
+mod incoming;
 mod kept;
 mod logging;
+mod outgoing;
 mod protection;
 mod request;
 mod request_filter;
@@ -78,7 +80,7 @@ pub(crate) struct Proxy {
     /// What is known of apps' instances.
     fleet: Fleet,
     /// Connections to apps that wait for the next request.
-    pool: Pool,
+    pool: Arc<Pool>,
     /// Answers of apps that are kept.
     kept: Kept,
     /// Decides who is served and how much.
@@ -128,7 +130,7 @@ impl Proxy {
             protection: Protection::new(),
             timeouts,
             front,
-            pool: Pool::new(UPSTREAM_POOL, timeouts.upstream_idle),
+            pool: Arc::new(Pool::new(UPSTREAM_POOL, timeouts.upstream_idle)),
             fleet: Fleet::counting(Arc::clone(observer.metrics().ejections())),
             kept,
             guard,

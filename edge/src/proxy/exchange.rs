@@ -27,7 +27,6 @@ use crate::visit::{Lost, Visit};
 mod as_it_came;
 mod file;
 mod forward;
-mod outgoing;
 mod tunnel;
 mod upload;
 

@@ -7,7 +7,7 @@ use pingora_http::{ResponseHeader, header_value_from_raw};
 use response_cache::Hit;
 use wire::{Framing, Response, ResponseFraming};
 
-use super::super::{Ctx, Request, hop_by_hop, response_filter};
+use super::super::{Ctx, Request, hop_by_hop, incoming, response_filter};
 use crate::compress::{self, Choice};
 
 /// The head of an app's answer.
@@ -156,7 +156,7 @@ impl<'a> AsItCame<'a> {
     /// # Errors
     /// When a field is none, which the strict parser rules out.
     pub(crate) fn to_header(&self) -> pingora_core::Result<ResponseHeader> {
-        let mut head = ResponseHeader::build_no_case(self.status, Some(super::forward::FIELDS))?;
+        let mut head = ResponseHeader::build_no_case(self.status, Some(incoming::FIELDS))?;
         let mut result = Ok(());
         self.each_field(|name, value| {
             let value = match HeaderValue::from_bytes(value) {

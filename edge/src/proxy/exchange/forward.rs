@@ -8,27 +8,21 @@ use balance::Ticket;
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use observe::Upstream;
-use pingora_http::{ResponseHeader, header_value_from_raw};
 use relay::{Clock, Failure, Link};
 use tokio::time::{Instant, Sleep};
-use wire::{Limits, Malformed, Response};
+use wire::{Malformed, Response};
 
 use super::super::app::Patience;
 use super::super::upstream_response_filter::note;
 use super::super::{
-    Ctx, Proxy, Request, UPSTREAM_TRIES, fail_to_proxy, hop_by_hop, kept, response_filter, upstream_peer,
+    Ctx, Proxy, Request, UPSTREAM_TRIES, fail_to_proxy, hop_by_hop, incoming, kept, outgoing, response_filter,
+    upstream_peer,
 };
 use super::upload::Upload;
-use super::{AsItCame, Failed, flush, outgoing, reply, tunnel};
+use super::{AsItCame, Failed, flush, reply, tunnel};
 use crate::page::Page;
 use crate::transport::Arrival;
 use crate::visit::{Lost, Visit};
-
-/// How large an app's head may be: apps set cookies and policies that are longer than what browsers send.
-const LIMITS: Limits =
-    Limits { line: 16 << 10, head: 64 << 10, fields: 200, chunk_extensions: 4 << 10, trailers: 16 << 10 };
-/// Fields of a usual answer, with those that the edge adds; room for them is taken at once.
-pub(super) const FIELDS: usize = 20;
 
 /// Why there is no answer of one instance.
 enum Trouble {
@@ -69,7 +63,8 @@ pub(super) async fn forward<V: Visit>(
             pingora_core::Error::explain(pingora_core::ErrorType::InternalError, "no patience was chosen").into()
         );
     };
-    let head = outgoing::head(request, visit.framing(), arrival.peer, ctx);
+    let mut head = outgoing::head(request, visit.framing(), arrival.peer, ctx);
+    head.extend_from_slice(b"\r\n");
     let mut exchange = Exchange {
         upload: Upload::new(visit.framing()),
         visit,
@@ -207,7 +202,7 @@ impl<V: Visit> Exchange<'_, V> {
             }
             // While the request is on its way, the app need not answer.
             let limit = self.upload.is_done().then_some(self.patience.first_byte);
-            let Poll::Ready(read) = link.poll_head(cx, &LIMITS, self.to_head, limit) else {
+            let Poll::Ready(read) = link.poll_head(cx, &incoming::LIMITS, self.to_head, limit) else {
                 return self.poll_end(cx).map(Err);
             };
             let (response, bytes) = read.map_err(Trouble::App)?;
@@ -217,7 +212,7 @@ impl<V: Visit> Exchange<'_, V> {
                 }
                 101 => return Poll::Ready(Ok((response, bytes))),
                 100..=199 => {
-                    let mut interim = parsed(&response, &bytes).map_err(|_| Trouble::App(UNCLEAR.into()))?;
+                    let mut interim = incoming::head(&response, &bytes).map_err(|_| Trouble::App(UNCLEAR.into()))?;
                     hop_by_hop::remove_apps(&mut interim);
                     self.visit.interim(&interim);
                     self.has_begun = true;
@@ -254,7 +249,7 @@ impl<V: Visit> Exchange<'_, V> {
         match AsItCame::of(request, response, bytes, ctx).filter(|_| !is_cached) {
             Some(head) => self.visit.pass(&head)?,
             None => {
-                let mut head = parsed(response, bytes)?;
+                let mut head = incoming::head(response, bytes)?;
                 hop_by_hop::remove_apps(&mut head);
                 head.remove_header(&header::TRANSFER_ENCODING);
                 if head.status == StatusCode::NO_CONTENT {
@@ -352,16 +347,3 @@ fn kind(failure: &Failure) -> Upstream {
 }
 
 const UNCLEAR: Malformed = Malformed("a header field is malformed");
-
-/// The head of an answer, out of the bytes that it refers to.
-fn parsed(response: &Response, bytes: &Bytes) -> pingora_core::Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(response.status, Some(FIELDS))?;
-    let reason = std::str::from_utf8(response.reason.of(bytes)).ok();
-    if reason.is_some_and(|reason| Some(reason) != head.status.canonical_reason()) {
-        head.set_reason_phrase(reason)?;
-    }
-    for (name, value) in response.fields(bytes) {
-        head.append_header(bytes.slice_ref(name), header_value_from_raw(bytes.slice_ref(value)))?;
-    }
-    Ok(head)
-}

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use bytes::{BufMut as _, BytesMut};
 use wire::Framing;
 
-use super::super::upstream_request_filter::{passes, tell};
-use super::super::{Ctx, Request, hop_by_hop, upgrade};
+use super::upstream_request_filter::{passes, tell};
+use super::{Ctx, Request, hop_by_hop, upgrade};
 use crate::transport::Peer;
 
 /// Room for a usual head, in bytes.
 const USUAL: usize = 1 << 10;
 
-/// The head, ready to be written.
+/// The head, from the request line to the last field.
 pub(super) fn head(request: &Request<'_>, framing: Framing, peer: &Peer, ctx: &Ctx) -> BytesMut {
     let is_upgrade = ctx.patience.is_some_and(|patience| patience.is_upgrade);
     let mut head = BytesMut::with_capacity(USUAL);
@@ -46,6 +46,5 @@ pub(super) fn head(request: &Request<'_>, framing: Framing, peer: &Peer, ctx: &C
     } else if request.takes_trailers() {
         head.put_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
-    head.put_slice(b"\r\n");
     head
 }
