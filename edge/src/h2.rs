@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use http::HeaderValue;
 
 use crate::connection::{Lent, Visits};
 
+mod alarm;
 mod head;
 mod io;
 mod meter;
@@ -106,4 +108,10 @@ fn builder(visits: &Visits) -> h2::server::Builder {
         .max_local_error_reset_streams(Some(MISTAKES))
         .enable_connect_protocol();
     builder
+}
+
+/// Marks the value of a field as one that comes once. In the table of a connection's fields it would take the place of
+/// those that come again, and each answer would look at all like it that came before (RFC 7541 section 6.2.3).
+pub(crate) fn once(value: &mut HeaderValue) {
+    value.set_sensitive(true);
 }

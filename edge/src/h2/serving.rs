@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use futures::Stream as _;
@@ -16,11 +16,13 @@ use pingora_core::protocols::http::ServerSession;
 use relay::Clock;
 use tokio::time::Instant;
 
+use super::LEAVE;
+use super::alarm::Alarm;
 use super::head::{self, Wrong};
 use super::io::{Io, Switch};
 use super::session::{Paces, Session};
 use super::stream::Sender;
-use super::{LEAVE, visit};
+use super::visit::Guest;
 use crate::connection::{Lent, Origin, Visits, Wait};
 use crate::lane::{Found, Hit, Missing};
 
@@ -37,6 +39,7 @@ pub(super) struct Serving<'a> {
     origin: &'a Origin,
     connection: Connection<Io<Lent>, Bytes>,
     switch: Switch,
+    alarm: Arc<Alarm>,
     requests: Requests<'a>,
     drain: Wait,
     /// Whether a request has come.
@@ -62,6 +65,7 @@ impl<'a> Serving<'a> {
             origin,
             connection,
             switch,
+            alarm: Arc::default(),
             requests: Requests::new(),
             drain: visits.newcomers.wait(),
             has_asked: false,
@@ -111,14 +115,27 @@ impl<'a> Serving<'a> {
         self.last = Instant::now();
     }
 
-    /// Accepts all requests that have come, goes on with all that are being answered, and then writes what there is.
+    /// Goes on with all requests that are being answered, accepts all that have come, and then writes what there is.
     /// Ready when the connection has ended.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let bell = Waker::from(Arc::clone(&self.alarm));
+        let of_connection = &mut Context::from_waker(&bell);
         loop {
+            self.alarm.begin(cx.waker());
+            // Every frame of an answer is handed on before the first one is written.
             self.switch.cork(true);
-            while let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
-                if !self.take(accepted) {
-                    return Poll::Ready(());
+            let mut is_done = false;
+            while !is_done {
+                while let Poll::Ready(Some(())) = Pin::new(&mut self.requests).poll_next(cx) {
+                    self.last = Instant::now();
+                }
+                self.alarm.mute();
+                is_done = true;
+                while let Poll::Ready(accepted) = self.connection.poll_accept(of_connection) {
+                    if !self.take(accepted) {
+                        return Poll::Ready(());
+                    }
+                    is_done = self.requests.is_empty();
                 }
             }
             if self.switch.is_overflown() && !self.is_broken {
@@ -126,11 +143,13 @@ impl<'a> Serving<'a> {
                 self.connection.abrupt_shutdown(Reason::FLOW_CONTROL_ERROR);
                 self.is_broken = true;
             }
-            while let Poll::Ready(Some(())) = Pin::new(&mut self.requests).poll_next(cx) {
-                self.last = Instant::now();
-            }
             self.switch.cork(false);
-            let accepted = ready!(self.connection.poll_accept(cx));
+            let Poll::Ready(accepted) = self.connection.poll_accept(of_connection) else {
+                if !self.alarm.is_quiet() {
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            };
             if !self.take(accepted) {
                 return Poll::Ready(());
             }
@@ -214,8 +233,11 @@ impl<'a> Serving<'a> {
     /// Lets the exchange answer.
     fn exchange(&self, head: Parts, body: RecvStream, respond: SendResponse<Bytes>, missing: Option<Box<Missing>>) {
         let (visits, origin) = (self.visits, self.origin);
+        let mut guest = Guest::new(visits, &head, body, respond);
+        let request = head.into();
         self.requests.push(Box::pin(async move {
-            let status = visit::answer(visits, origin.arrival(), head, body, respond).await;
+            visits.proxy.exchange(&mut guest, request, origin.arrival()).await;
+            let status = guest.leave().await;
             if status == Some(OK)
                 && let Some(missing) = missing
             {

@@ -11,11 +11,12 @@ use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 use pingora_http::ResponseHeader;
 use wire::Framing;
 
+use super::once;
 use super::stream::{Sender, given_up, linger};
+use crate::answer::REQUEST_ID;
 use crate::connection::{Pace, Visits};
 use crate::lane::date;
 use crate::proxy::Passed;
-use crate::transport::Arrival;
 use crate::visit::{Lost, Visit};
 
 /// Fields that only have a meaning over HTTP/1 (RFC 9113 section 8.2.2).
@@ -27,40 +28,6 @@ pub(super) const HTTP1_ONLY: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Answers a request whose head was checked. Returns the answer's status.
-pub(super) async fn answer(
-    visits: &Visits,
-    arrival: Arrival<'_>,
-    head: Parts,
-    body: RecvStream,
-    respond: SendResponse<Bytes>,
-) -> Option<u16> {
-    let mut guest = Guest {
-        framing: framing(&head, &body),
-        to_head: head.method == Method::HEAD,
-        body,
-        respond,
-        sender: None,
-        is_read: false,
-        received: None,
-        reading: visits.reading_pace(),
-        writing: Some(visits.writing_pace()),
-        head: None,
-        piece: Bytes::new(),
-        trailers: None,
-        has_body: false,
-        is_whole: false,
-        is_sent: false,
-        passed: Passed::default(),
-    };
-    visits.proxy.exchange(&mut guest, head.into(), arrival).await;
-    if guest.is_sent {
-        linger(&mut guest.body).await;
-    }
-    // A stream whose answer is not whole is reset when it is dropped, if it was not before.
-    guest.passed.status
-}
-
 /// The reading of a body's length has compared it with what comes (RFC 9113 section 8.1.1).
 fn framing(head: &Parts, body: &RecvStream) -> Framing {
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
@@ -71,7 +38,7 @@ fn framing(head: &Parts, body: &RecvStream) -> Framing {
     }
 }
 
-struct Guest {
+pub(super) struct Guest {
     framing: Framing,
     to_head: bool,
     body: RecvStream,
@@ -99,6 +66,37 @@ struct Guest {
 }
 
 impl Guest {
+    /// A request whose head was checked.
+    pub(super) fn new(visits: &Visits, head: &Parts, body: RecvStream, respond: SendResponse<Bytes>) -> Self {
+        Self {
+            framing: framing(head, &body),
+            to_head: head.method == Method::HEAD,
+            body,
+            respond,
+            sender: None,
+            is_read: false,
+            received: None,
+            reading: visits.reading_pace(),
+            writing: Some(visits.writing_pace()),
+            head: None,
+            piece: Bytes::new(),
+            trailers: None,
+            has_body: false,
+            is_whole: false,
+            is_sent: false,
+            passed: Passed::default(),
+        }
+    }
+
+    /// Leaves the stream after its answer. Returns the answer's status.
+    pub(super) async fn leave(&mut self) -> Option<u16> {
+        // A stream whose answer is not whole is reset when it is dropped, if it was not before.
+        if self.is_sent {
+            linger(&mut self.body).await;
+        }
+        self.passed.status
+    }
+
     /// Sends what is queued, as far as the visitor makes room for it.
     fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_sent {
@@ -193,6 +191,9 @@ impl Visit for Guest {
             head.remove_header(name);
         }
         let mut head: http::response::Parts = head.into();
+        if let Some(id) = head.headers.get_mut(REQUEST_ID) {
+            once(id);
+        }
         head.headers.entry(header::DATE).or_insert_with(date::value);
         self.head = Some(Response::from_parts(head, ()));
     }

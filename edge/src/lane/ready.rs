@@ -7,7 +7,7 @@ use pingora_http::ResponseHeader;
 use wire::{Head, Version};
 
 use super::{Hit, date};
-use crate::answer;
+use crate::{answer, h2};
 
 /// Bytes that a field takes beside its value in a map of fields, roughly.
 const FIELD: usize = 112;
@@ -58,7 +58,9 @@ impl Ready {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = fields.clone();
-        response.headers_mut().insert(answer::REQUEST_ID, hit.id.field());
+        let mut id = hit.id.field();
+        h2::once(&mut id);
+        response.headers_mut().insert(answer::REQUEST_ID, id);
         response.headers_mut().insert(header::DATE, date::value());
         response
     }
