@@ -68,7 +68,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) async fn serve(visits: &Arc<Visits>, connection: Lent) {
     let Some(origin) = connection.origin() else { return };
     let io = Io::new(connection, Meter::new(visits.h2.control_frames_per_s));
-    let switch = io.switch();
+    let cork = io.cork();
     // Boxed, because it is larger than what comes after it and soon over.
     let opening = Box::pin(async {
         tokio::select! {
@@ -82,7 +82,7 @@ pub(crate) async fn serve(visits: &Arc<Visits>, connection: Lent) {
         Some(Err(error)) => return tracing::debug!(%error, "a visitor speaks no HTTP/2"),
         None => return tracing::debug!("a visitor does not begin with HTTP/2"),
     };
-    let mut serving = Serving::new(visits, &origin, connection, switch);
+    let mut serving = Serving::new(visits, &origin, connection, cork);
     poll_fn(|cx| serving.poll(cx)).await;
     let mut left = serving.end();
     if left.is_empty() {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::meter::{Abuse, Meter};
+use super::meter::Meter;
 
 /// Bytes that are collected before they are written: four of TLS's largest records.
 const MOST: usize = 64 << 10;
@@ -25,27 +25,14 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What whoever serves a connection and what is below HTTP/2 tell each other.
+/// Holds back what is written while it is set.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Switch(Arc<Switches>);
+pub(super) struct Cork(Arc<AtomicBool>);
 
-#[derive(Debug, Default)]
-struct Switches {
-    /// Whether what is written is held back.
-    corked: AtomicBool,
-    /// Whether the visitor has opened a window beyond all bounds.
-    overflown: AtomicBool,
-}
-
-impl Switch {
-    /// Holds back what is written, or no more: it leaves with the next flush after.
-    pub(super) fn cork(&self, holds: bool) {
-        self.0.corked.store(holds, Ordering::Relaxed);
-    }
-
-    /// Whether the visitor has opened a window beyond all bounds.
-    pub(super) fn is_overflown(&self) -> bool {
-        self.0.overflown.load(Ordering::Relaxed)
+impl Cork {
+    /// Sets or draws it. What is held back leaves with the next flush after.
+    pub(super) fn set(&self, holds: bool) {
+        self.0.store(holds, Ordering::Relaxed);
     }
 }
 
@@ -58,16 +45,26 @@ pub(super) struct Io<T> {
     out: Vec<u8>,
     /// Bytes of it that are written.
     written: usize,
-    switch: Switch,
+    cork: Cork,
 }
 
 impl<T: AsyncWrite + Unpin> Io<T> {
     pub(super) fn new(io: T, meter: Meter) -> Self {
-        Self { io, meter, out: Vec::new(), written: 0, switch: Switch::default() }
+        Self { io, meter, out: Vec::new(), written: 0, cork: Cork::default() }
     }
 
-    pub(super) fn switch(&self) -> Switch {
-        self.switch.clone()
+    pub(super) fn cork(&self) -> Cork {
+        self.cork.clone()
+    }
+
+    fn collect(&mut self, bufs: &[IoSlice<'_>]) {
+        if self.out.capacity() == 0 {
+            self.out = SPARE.take();
+            self.out.reserve(MOST);
+        }
+        for buf in bufs {
+            self.out.extend_from_slice(buf);
+        }
     }
 
     /// Writes all that was collected.
@@ -119,20 +116,22 @@ impl<T: AsyncWrite + Unpin> Io<T> {
     }
 }
 
+/// The frame that resets a stream whose window is too large (RFC 9113 section 6.4). The library above does not do so once
+/// it has nothing more to send on the stream.
+fn reset(stream: u32) -> [u8; 13] {
+    const FLOW_CONTROL_ERROR: u8 = 3;
+    let [a, b, c, d] = stream.to_be_bytes();
+    [0, 0, 4, 3, 0, a, b, c, d, 0, 0, 0, FLOW_CONTROL_ERROR]
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Io<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        Poll::Ready(match self.meter.follow(&buf.filled()[before..]) {
-            Ok(()) => Ok(()),
-            Err(Abuse::Window) => {
-                self.switch.0.overflown.store(true, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(Abuse::Flood) => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "the visitor sends too many control frames"))
-            }
-        })
+        if self.meter.follow(&buf.filled()[before..]) {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the visitor sends too many control frames")))
     }
 }
 
@@ -153,13 +152,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Io<T> {
         if self.out.len() + total > MOST {
             ready!(self.poll_out(cx))?;
         }
-        if self.out.capacity() == 0 {
-            self.out = SPARE.take();
-            self.out.reserve(MOST);
-        }
-        for buf in bufs {
-            self.out.extend_from_slice(buf);
-        }
+        self.collect(bufs);
         Poll::Ready(Ok(total))
     }
 
@@ -168,7 +161,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Io<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.switch.0.corked.load(Ordering::Relaxed) {
+        // Whoever flushes has written whole frames, so one may follow.
+        if let Some(stream) = self.meter.overflown() {
+            self.collect(&[IoSlice::new(&reset(stream))]);
+        }
+        if self.cork.0.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_out(cx))?;
@@ -199,11 +196,11 @@ mod tests {
     #[tokio::test]
     async fn what_is_held_back_leaves_with_the_flush_after() {
         let (mut io, mut far) = pair(100);
-        io.switch().cork(true);
+        io.cork().set(true);
         io.write_all(b"one ").await.unwrap();
         io.flush().await.unwrap();
         io.write_all(b"two").await.unwrap();
-        io.switch().cork(false);
+        io.cork().set(false);
         io.flush().await.unwrap();
         let mut read = [0; 100];
         let count = far.read(&mut read).await.unwrap();
@@ -214,7 +211,7 @@ mod tests {
     async fn pieces_of_every_size_arrive_in_order_however_little_goes_at_once() {
         for room in [1000, RECORD, 1 << 20] {
             let (mut io, mut far) = pair(room);
-            io.switch().cork(true);
+            io.cork().set(true);
             let sizes = [9, 1, RECORD - 1, RECORD, RECORD + 9, 30, 3 * RECORD, MOST, 5000, MOST + 7, 1];
             let sent: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|n| (n % 251) as u8).collect();
             let expected = sent.clone();
@@ -229,7 +226,7 @@ mod tests {
                         piece = &piece[count..];
                     }
                 }
-                io.switch().cork(false);
+                io.cork().set(false);
                 io.shutdown().await.unwrap();
             };
             let mut read = Vec::new();

@@ -28,15 +28,6 @@ const BYTES: usize = 512;
 /// How many seconds' worth of frames may come at once.
 const BURST_S: u64 = 4;
 
-/// What a visitor does that ends its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Abuse {
-    /// Frames that cost nothing come too often.
-    Flood,
-    /// A stream's window is larger than any may be (RFC 9113 section 6.9.1).
-    Window,
-}
-
 /// Counts the frames of a connection as they are read.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -50,6 +41,8 @@ pub(super) struct Meter {
     skip: usize,
     budget: Budget,
     opened: Opened,
+    /// A stream whose window was opened too far.
+    overflown: Option<u32>,
     /// Bytes that were written and have not been counted yet.
     written: usize,
 }
@@ -116,6 +109,7 @@ impl Meter {
             skip: PREFACE,
             budget: Budget::new(frames_per_s),
             opened: Opened::default(),
+            overflown: None,
             written: 0,
         }
     }
@@ -129,11 +123,14 @@ impl Meter {
         self.budget.add(more.saturating_mul(CHEAP));
     }
 
-    /// Looks at what was read.
-    ///
-    /// # Errors
-    /// When it is out of bounds.
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Abuse> {
+    /// The stream whose window was opened beyond all bounds last, once: whoever opens it so is told by a reset
+    /// (RFC 9113 section 6.9.1).
+    pub(super) const fn overflown(&mut self) -> Option<u32> {
+        self.overflown.take()
+    }
+
+    /// Looks at what was read. Returns whether it is within bounds.
+    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let count = self.skip.min(bytes.len());
@@ -146,15 +143,20 @@ impl Meter {
             self.frame[self.have..self.have + count].copy_from_slice(&bytes[..count]);
             self.have += count;
             bytes = &bytes[count..];
-            if self.have == wanted {
-                if self.is_update { self.update()? } else { self.head()? }
+            if self.have < wanted {
+                break;
+            }
+            if self.is_update {
+                self.update();
+            } else if !self.head() {
+                return false;
             }
         }
-        Ok(())
+        true
     }
 
-    /// The head of a frame has come.
-    fn head(&mut self) -> Result<(), Abuse> {
+    /// The head of a frame has come. Returns whether it may.
+    fn head(&mut self) -> bool {
         let [a, b, c, kind, flags, ..] = self.frame;
         self.have = 0;
         self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
@@ -166,22 +168,24 @@ impl Meter {
             _ => DEAR,
         };
         if cost > 0 && !self.budget.spend(cost) {
-            return Err(Abuse::Flood);
+            return false;
         }
         if kind == WINDOW_UPDATE && self.skip == UPDATE_PAYLOAD {
             (self.have, self.skip, self.is_update) = (HEAD, 0, true);
         }
-        Ok(())
+        true
     }
 
     /// A frame that opens a window has come.
-    fn update(&mut self) -> Result<(), Abuse> {
+    fn update(&mut self) {
         (self.have, self.is_update) = (0, false);
         let [_, _, _, _, _, s0, s1, s2, s3, i0, i1, i2, i3] = self.frame;
         // The first bits mean nothing.
         let [stream, by] = [[s0, s1, s2, s3], [i0, i1, i2, i3]].map(|bytes| u32::from_be_bytes(bytes) & u32::MAX >> 1);
-        let is_fine = self.opened.add(stream, by.try_into().unwrap_or(usize::MAX));
-        is_fine.then_some(()).ok_or(Abuse::Window)
+        if !self.opened.add(stream, by.try_into().unwrap_or(usize::MAX)) {
+            self.opened = Opened::default();
+            self.overflown = Some(stream);
+        }
     }
 }
 
@@ -222,34 +226,34 @@ mod tests {
             let bytes = frames(kind, len, 401);
             for size in [1, 7, 100, bytes.len()] {
                 let mut meter = meter();
-                let fine = bytes.chunks(size).all(|piece| meter.follow(piece).is_ok());
+                let fine = bytes.chunks(size).all(|piece| meter.follow(piece));
                 assert_eq!(fine, !flood, "kind {kind} in pieces of {size}");
             }
-            assert!(meter().follow(&frames(kind, len, 400)).is_ok(), "kind {kind}");
+            assert!(meter().follow(&frames(kind, len, 400)), "kind {kind}");
         }
-        assert!(meter().follow(&frames(WINDOW_UPDATE, 4, 3200)).is_ok());
-        assert!(meter().follow(&frames(WINDOW_UPDATE, 4, 3201)).is_err());
+        assert!(meter().follow(&frames(WINDOW_UPDATE, 4, 3200)));
+        assert!(!meter().follow(&frames(WINDOW_UPDATE, 4, 3201)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_at_its_pace_is_never_too_much() {
         let mut meter = meter();
-        assert!(meter.follow(&frames(PING, 8, 400)).is_ok());
+        assert!(meter.follow(&frames(PING, 8, 400)));
         for _ in 0..100 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            assert!(meter.follow(&frames(PING, 8, 100)[PREFACE..]).is_ok());
+            assert!(meter.follow(&frames(PING, 8, 100)[PREFACE..]));
         }
-        assert!(meter.follow(&frames(PING, 8, 1)[PREFACE..]).is_err());
+        assert!(!meter.follow(&frames(PING, 8, 1)[PREFACE..]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_much_may_make_room_often() {
         let mut meter = meter();
-        assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 3200)).is_ok());
+        assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 3200)));
         for _ in 0..10_000 {
             meter.wrote(300);
             meter.wrote(300);
-            assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 1)[PREFACE..]).is_ok());
+            assert!(meter.follow(&frames(WINDOW_UPDATE, 4, 1)[PREFACE..]));
         }
     }
 
@@ -258,8 +262,8 @@ mod tests {
         let mut frame = frames(DATA, 0, 1)[PREFACE..].to_vec();
         frame[FLAGS] = END_STREAM;
         let mut meter = meter();
-        assert!(meter.follow(&[b'P'; PREFACE]).is_ok());
-        assert!(meter.follow(&frame.repeat(1000)).is_ok());
+        assert!(meter.follow(&[b'P'; PREFACE]));
+        assert!(meter.follow(&frame.repeat(1000)));
     }
 
     /// Opens a stream's window.
@@ -275,15 +279,20 @@ mod tests {
         const MOST: u32 = u32::MAX >> 1;
         for size in [1, 5, 100] {
             let mut meter = meter();
-            let follow = |meter: &mut Meter, bytes: &[u8]| bytes.chunks(size).try_for_each(|b| meter.follow(b));
-            assert_eq!(follow(&mut meter, &[b'P'; PREFACE]), Ok(()));
-            assert_eq!(follow(&mut meter, &update(1, MOST)), Ok(()));
-            assert_eq!(follow(&mut meter, &update(3, MOST)), Ok(()), "another stream's is another");
-            meter.wrote(10);
-            assert_eq!(follow(&mut meter, &update(3, 10)), Ok(()), "what was sent may be sent again");
-            assert_eq!(follow(&mut meter, &update(0, MOST)), Ok(()));
-            assert_eq!(follow(&mut meter, &update(3, MOST)), Ok(()));
-            assert_eq!(follow(&mut meter, &update(3, 1)), Err(Abuse::Window));
+            let mut overflown = |bytes: &[u8]| {
+                assert!(bytes.chunks(size).all(|piece| meter.follow(piece)));
+                meter.overflown()
+            };
+            assert_eq!(overflown(&[b'P'; PREFACE]), None);
+            assert_eq!(overflown(&update(1, MOST)), None);
+            assert_eq!(overflown(&update(3, MOST)), None, "another stream's is another");
+            assert_eq!(overflown(&[update(3, 1), update(5, 1)].concat()), Some(3));
+            assert_eq!(overflown(&[update(0, MOST), update(0, MOST)].concat()), None, "the connection's is noticed");
         }
+        let mut meter = meter();
+        assert!(meter.follow(&[vec![b'P'; PREFACE], update(1, MOST)].concat()));
+        meter.wrote(10);
+        assert!(meter.follow(&update(1, 10)));
+        assert_eq!(meter.overflown(), None, "what was sent may be sent again");
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::LEAVE;
 use super::alarm::Alarm;
 use super::head::{self, Wrong};
-use super::io::{Io, Switch};
+use super::io::{Cork, Io};
 use super::session::{Paces, Session};
 use super::stream::Sender;
 use super::visit::Guest;
@@ -38,7 +38,7 @@ pub(super) struct Serving<'a> {
     visits: &'a Arc<Visits>,
     origin: &'a Origin,
     connection: Connection<Io<Lent>, Bytes>,
-    switch: Switch,
+    cork: Cork,
     alarm: Arc<Alarm>,
     requests: Requests<'a>,
     drain: Wait,
@@ -46,8 +46,6 @@ pub(super) struct Serving<'a> {
     has_asked: bool,
     /// Whether the visitor was told that no further request is answered.
     is_ending: bool,
-    /// Whether the visitor was told of a mistake that ends the connection.
-    is_broken: bool,
     clock: Clock,
     /// When a request came or ended last.
     last: Instant,
@@ -58,19 +56,18 @@ impl<'a> Serving<'a> {
         visits: &'a Arc<Visits>,
         origin: &'a Origin,
         connection: Connection<Io<Lent>, Bytes>,
-        switch: Switch,
+        cork: Cork,
     ) -> Self {
         Self {
             visits,
             origin,
             connection,
-            switch,
+            cork,
             alarm: Arc::default(),
             requests: Requests::new(),
             drain: visits.newcomers.wait(),
             has_asked: false,
             is_ending: false,
-            is_broken: false,
             clock: Clock::default(),
             last: Instant::now(),
         }
@@ -123,7 +120,7 @@ impl<'a> Serving<'a> {
         loop {
             self.alarm.begin(cx.waker());
             // Every frame of an answer is handed on before the first one is written.
-            self.switch.cork(true);
+            self.cork.set(true);
             let mut is_done = false;
             while !is_done {
                 while let Poll::Ready(Some(())) = Pin::new(&mut self.requests).poll_next(cx) {
@@ -138,12 +135,7 @@ impl<'a> Serving<'a> {
                     is_done = self.requests.is_empty();
                 }
             }
-            if self.switch.is_overflown() && !self.is_broken {
-                // A mistake of a stream may be taken for one of the connection (RFC 9113 section 5.4.2).
-                self.connection.abrupt_shutdown(Reason::FLOW_CONTROL_ERROR);
-                self.is_broken = true;
-            }
-            self.switch.cork(false);
+            self.cork.set(false);
             let Poll::Ready(accepted) = self.connection.poll_accept(of_connection) else {
                 if !self.alarm.is_quiet() {
                     cx.waker().wake_by_ref();
