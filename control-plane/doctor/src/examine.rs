@@ -8,6 +8,7 @@ use lookup::{Lookup, Name, address::is_public, settings::ServerAddress};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::{
@@ -22,6 +23,8 @@ use crate::{
 
 /// IANA's list of RDAP services (RFC 9224 3).
 const RDAP: &str = "https://data.iana.org/rdap/dns.json";
+/// Examinations at once; each may cost some hundred queries and a dozen connections. More of them wait.
+const PATIENTS_MAX: usize = 16;
 /// Addresses of a name that are visited.
 const VISITS_MAX: usize = 6;
 
@@ -31,15 +34,11 @@ const VISITS_MAX: usize = 6;
 pub struct Settings {
     /// Resolvers that are asked what visitors still get.
     pub resolvers: Vec<ServerAddress>,
-    /// A list of RDAP services (RFC 9224) instead of IANA's.
-    pub rdap: Option<Url>,
+    /// Where the list of registries' RDAP services is (RFC 9224): IANA's.
+    pub rdap: String,
     /// How long a registry may take, and an authority to show its directory.
     #[serde(with = "span")]
     pub service_timeout: Duration,
-    /// The port that visitors' HTTP comes to.
-    pub http_port: u16,
-    /// The port that visitors' HTTPS comes to.
-    pub https_port: u16,
     /// How long an address may take for each step: to connect, to shake hands, to answer.
     #[serde(with = "span")]
     pub visit_timeout: Duration,
@@ -52,14 +51,21 @@ impl Default for Settings {
         let resolver = |address: [u8; 4]| ServerAddress((address, 53).into());
         Self {
             resolvers: vec![resolver([1, 1, 1, 1]), resolver([8, 8, 8, 8])],
-            rdap: None,
+            rdap: RDAP.to_owned(),
             service_timeout: Duration::from_secs(5),
-            http_port: 80,
-            https_port: 443,
             visit_timeout: Duration::from_secs(5),
             inner: Vec::new(),
         }
     }
+}
+
+/// Where visitors come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// For HTTP.
+    pub http: u16,
+    /// For HTTPS.
+    pub https: u16,
 }
 
 /// Why there can be no doctor.
@@ -71,9 +77,9 @@ pub enum SetupError {
     /// There is no HTTP client to be had.
     #[error("the client for RDAP cannot be made: {0}")]
     Client(#[from] reqwest::Error),
-    /// The built-in address of IANA's list is none.
-    #[error("{RDAP} is no address: {0}")]
-    Address(#[from] url::ParseError),
+    /// The list of RDAP services has no address.
+    #[error("\"{0}\" is no address of a list of RDAP services ({1}): IANA's is {RDAP}")]
+    Services(String, url::ParseError),
 }
 
 /// Examines domains.
@@ -83,6 +89,7 @@ pub struct Doctor {
     directories: Directories,
     web: Web,
     settings: Settings,
+    patients: Semaphore,
 }
 
 impl Doctor {
@@ -90,20 +97,29 @@ impl Doctor {
     ///
     /// # Errors
     /// When the machine has no certificate authorities, or one of `roots` is none.
-    pub fn new(lookup: Lookup, settings: Settings, roots: Vec<CertificateDer<'static>>) -> Result<Self, SetupError> {
-        let services = settings.rdap.clone().map_or_else(|| Url::parse(RDAP), Ok)?;
+    pub fn new(
+        lookup: Lookup,
+        settings: Settings,
+        ports: Ports,
+        roots: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, SetupError> {
+        let services =
+            Url::parse(&settings.rdap).map_err(|error| SetupError::Services(settings.rdap.clone(), error))?;
         let json = Json::new(settings.service_timeout)?;
         Ok(Self {
             lookup,
             registry: Registry::new(services, json.clone()),
             directories: Directories::new(json),
-            web: Web::new(roots, settings.visit_timeout, (settings.http_port, settings.https_port))?,
+            web: Web::new(roots, settings.visit_timeout, ports)?,
             settings,
+            patients: Semaphore::new(PATIENTS_MAX),
         })
     }
 
     /// Looks at a domain and says what is wrong with it. It takes as long as the slowest server is given time.
     pub async fn examine(&self, host: &str, expected: &Expected) -> Report {
+        // It is never closed, so nobody is let in without waiting.
+        let _turn = self.patients.acquire().await;
         let (host, mut findings) = match Host::read(host) {
             Ok(read) => read,
             Err(finding) => return refused(host, finding),
@@ -168,14 +184,5 @@ fn report(host: &Host, seen: Option<&Observation>, findings: Vec<Finding>) -> Re
 /// The report on a text that cannot be looked up.
 fn refused(host: &str, finding: Finding) -> Report {
     let findings = vec![finding];
-    Report {
-        host: host.to_owned(),
-        unicode: None,
-        health: Health::of(&findings),
-        findings,
-        zone: None,
-        name_servers: Vec::new(),
-        provider: None,
-        checked_at: Timestamp::now(),
-    }
+    Report { health: Health::of(&findings), findings, ..Report::healthy(host) }
 }

@@ -21,6 +21,6 @@ pub mod judge;
 
 mod examine;
 
-pub use examine::{Doctor, Settings, SetupError};
+pub use examine::{Doctor, Ports, Settings, SetupError};
 pub use expected::{Authority, EdgeSigns, Expected, Proof};
 pub use report::{Action, Change, Code, Finding, Health, Provider, Report, Severity};

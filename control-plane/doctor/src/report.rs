@@ -222,6 +222,22 @@ impl Finding {
     }
 }
 
+impl Report {
+    /// Of a name that needs no looking at.
+    pub fn healthy(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            unicode: None,
+            health: Health::Healthy,
+            findings: Vec::new(),
+            zone: None,
+            name_servers: Vec::new(),
+            provider: None,
+            checked_at: Timestamp::now(),
+        }
+    }
+}
+
 impl Health {
     /// The worst of the findings.
     pub fn of(findings: &[Finding]) -> Self {

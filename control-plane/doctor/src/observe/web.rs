@@ -31,6 +31,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
+use crate::examine::Ports;
 use crate::observation::{Certificate, Head, Secure, Unreached, Visit};
 
 /// Bytes of a head at most.
@@ -43,8 +44,7 @@ pub(crate) struct Web {
     trusted: Arc<Verifier>,
     provider: Arc<CryptoProvider>,
     timeout: Duration,
-    http: u16,
-    https: u16,
+    ports: Ports,
 }
 
 impl Web {
@@ -52,11 +52,11 @@ impl Web {
     pub(crate) fn new(
         roots: Vec<CertificateDer<'static>>,
         timeout: Duration,
-        (http, https): (u16, u16),
+        ports: Ports,
     ) -> Result<Self, rustls::Error> {
         let provider = Arc::new(provider::default_provider());
         let trusted = Arc::new(Verifier::new_with_extra_roots(roots, Arc::clone(&provider))?);
-        Ok(Self { trusted, provider, timeout, http, https })
+        Ok(Self { trusted, provider, timeout, ports })
     }
 
     /// Both ports at once.
@@ -66,7 +66,7 @@ impl Web {
     }
 
     async fn plain(&self, address: IpAddr, host: &str) -> Result<Head, Unreached> {
-        let stream = self.connect(SocketAddr::new(address, self.http)).await?;
+        let stream = self.connect(SocketAddr::new(address, self.ports.http)).await?;
         match timeout(self.timeout, head(stream, host)).await {
             Ok(head) => head.map_err(|error| Unreached::Protocol(error.to_string())),
             Err(_) => Err(Unreached::Timeout),
@@ -74,7 +74,7 @@ impl Web {
     }
 
     async fn secure(&self, address: IpAddr, host: &str) -> Result<Secure, Unreached> {
-        let stream = self.connect(SocketAddr::new(address, self.https)).await?;
+        let stream = self.connect(SocketAddr::new(address, self.ports.https)).await?;
         let name = ServerName::try_from(host.to_owned()).map_err(|error| Unreached::Protocol(error.to_string()))?;
         let witness = Arc::new(Witness { trusted: Arc::clone(&self.trusted), saw: Mutex::new(None) });
         let config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))

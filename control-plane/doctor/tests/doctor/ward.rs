@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use doctor::{Authority, Code, Doctor, EdgeSigns, Expected, Report, Settings};
+use doctor::{Authority, Code, Doctor, EdgeSigns, Expected, Ports, Report, Settings};
 use lookup::{Lookup, Name, RData, Record};
 use peers::{Net, World, head};
 use url::Url;
@@ -85,10 +85,8 @@ impl Ward {
         https(SocketAddr::new(plan.edge, plan.https), &identity, OURS.to_owned()).await;
         let settings = Settings {
             resolvers: Vec::new(),
-            rdap: Some("http://127.0.0.1:1/".parse().unwrap()),
+            rdap: "http://127.0.0.1:1/".to_owned(),
             service_timeout: Duration::from_secs(2),
-            http_port: plan.http,
-            https_port: plan.https,
             visit_timeout: Duration::from_secs(1),
             inner: vec!["127.0.0.0/8".parse().unwrap()],
         };
@@ -117,7 +115,8 @@ impl Ward {
             server_timeout: Duration::from_millis(600),
             ..lookup::Settings::default()
         };
-        Doctor::new(Lookup::new(lookup), self.settings.clone(), Vec::new()).unwrap()
+        let ports = Ports { http: self.http, https: self.https };
+        Doctor::new(Lookup::new(lookup), self.settings.clone(), ports, Vec::new()).unwrap()
     }
 
     pub async fn examine(&self, host: &str) -> Report {
@@ -152,7 +151,7 @@ impl Ward {
             }
         })
         .await;
-        self.settings.rdap = Some(format!("http://{address}:{port}/dns.json").parse().unwrap());
+        self.settings.rdap = format!("http://{address}:{port}/dns.json");
     }
 }
 
