@@ -5,14 +5,13 @@
 //! the visitor's leaving. The head of an answer leaves together with the first bytes of its body in one system
 //! call. Visitors who send or take bytes too slowly are cut off.
 
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, SystemTime};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use relay::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -26,6 +25,7 @@ mod ending;
 mod file;
 mod guest;
 mod lent;
+mod next;
 mod pace;
 mod refusal;
 mod serve;
@@ -62,6 +62,8 @@ pub(crate) struct Connection {
     input: BytesMut,
     /// To be written before anything else: answers that are ready, or the head of one that waits for its body.
     held: BytesMut,
+    /// To be written after that: a ready answer's body that is too long to be copied.
+    rest: Bytes,
     /// What Pingora may read.
     feed: Feed,
     /// Whether the head of the request's last answer is yet to come.
@@ -94,12 +96,14 @@ enum Feed {
 }
 
 impl Connection {
-    fn new(transport: Transport, peer: Arc<Peer>, visits: &Visits) -> Self {
+    /// One that nothing was read from.
+    pub(crate) fn new(transport: Transport, peer: Arc<Peer>, visits: &Visits) -> Self {
         Self {
             transport,
             peer,
             input: BytesMut::new(),
             held: BytesMut::new(),
+            rest: Bytes::new(),
             feed: Feed::All,
             awaits_head: false,
             status: 0,
@@ -309,17 +313,6 @@ impl Connection {
         Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 
-    /// Writes what is held and then `body`, wholly.
-    async fn send(&mut self, mut body: &[u8]) -> io::Result<()> {
-        poll_fn(|cx| {
-            while !(self.held.is_empty() && body.is_empty()) {
-                let count = ready!(self.poll_send(cx, &[IoSlice::new(body)]))?;
-                body = &body[count..];
-            }
-            self.poll_flush(cx)
-        })
-        .await
-    }
 }
 
 /// Keeps a head, with the edge's name in place of Pingora's.

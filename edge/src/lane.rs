@@ -313,10 +313,10 @@ fn hit(entry: &Arc<Entry>, ready: Arc<Ready>, if_none_match: Option<&[u8]>) -> F
 }
 
 impl Hit {
-    /// Appends the answer's head, and returns its body.
-    pub(crate) fn write_head(&self, to: &mut BytesMut, request: &Head, keeps: bool) -> &[u8] {
+    /// Appends the answer's head, and returns its body, if it has one.
+    pub(crate) fn write_head(&self, to: &mut BytesMut, request: &Head, keeps: bool) -> Option<&Bytes> {
         self.ready.write_head(to, request, keeps, self);
-        if self.is_unchanged { &[] } else { &self.ready.body }
+        (!self.is_unchanged).then_some(&self.ready.body)
     }
 
     /// The answer over HTTP/2, and its body.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::connection::{self, Ending, Visits};
-use crate::door::{Door, Entered};
+use crate::connection::{self, Connection, Ending, Visits};
+use crate::door::{Counted, Door, Entered};
 use crate::h2::H2Limits;
 use crate::lane::Lane;
 use crate::proxy::{Phases, Proxy, UPSTREAM_POOL, UPSTREAM_TRIES};
@@ -290,12 +291,15 @@ async fn accept(shared: &Arc<Shared>, listening: TcpListener, door: &Door) {
             tracing::debug!(error = %e, "a connection was gone before it was accepted");
             continue;
         }
-        let (own, door) = (Arc::clone(shared), door.clone());
+        // The task of a connection lives as long as the connection, and has room for the largest of its steps. So each
+        // step but the waiting has a place of its own.
+        let entering = Box::pin(enter(Arc::clone(shared), door.clone(), socket, address));
+        let own = Arc::clone(shared);
         shared.connections.spawn(async move {
             tokio::select! {
                 biased;
                 () = own.cut.wait() => {}
-                () = visit(&own.visits, &door, socket, address) => {}
+                () = visit(&own.visits, entering) => {}
             }
             drop(place);
         });
@@ -303,19 +307,29 @@ async fn accept(shared: &Arc<Shared>, listening: TcpListener, door: &Door) {
 }
 
 /// One visitor's connection, from its first byte to its last.
-async fn visit(visits: &Arc<Visits>, door: &Door, socket: TcpStream, address: SocketAddr) {
-    // Boxed, like what follows it: the task of a connection lives as long as the connection, and has room for the
-    // largest of its steps.
+async fn visit(visits: &Arc<Visits>, entering: Pin<Box<impl Future<Output = Option<Inside>>>>) {
+    if let Some((connection, place)) = entering.await {
+        connection::serve(visits, connection).await;
+        drop(place);
+    }
+}
+
+/// A visitor's connection, and its places.
+type Inside = (Box<Connection>, Counted);
+
+/// Lets a visitor in, unless nobody is wanted any more before.
+async fn enter(shared: Arc<Shared>, door: Door, socket: TcpStream, address: SocketAddr) -> Option<Inside> {
+    let visits = &shared.visits;
     let entered = tokio::select! {
-        entered = Box::pin(door.enter(socket, address)) => entered,
-        () = visits.newcomers.wait() => return,
+        entered = door.enter(socket, address) => entered,
+        () = visits.newcomers.wait() => return None,
     };
     match entered {
-        Ok(Entered { transport, peer, place }) => {
-            connection::serve(visits, transport, peer).await;
-            drop(place);
+        Ok(Entered { transport, peer, place }) => Some((Box::new(Connection::new(transport, peer.into(), visits)), place)),
+        Err(error) => {
+            tracing::debug!(%error, "a visitor did not come in");
+            None
         }
-        Err(error) => tracing::debug!(%error, "a visitor did not come in"),
     }
 }
 

@@ -1,36 +1,28 @@
 //! The requests of one connection, one after the other.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use pingora_core::apps::HttpServerApp as _;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::HttpProxy;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
-use tokio::time::Instant;
-use wire::{Head, Parsed, Refusal};
+use wire::{Head, Refusal};
 
-use super::ending::{Ending, Wait};
+use super::ending::Ending;
 use super::lent::{Home, Lent};
-use super::wait::Come;
+use super::next::{Ahead, Next};
 use super::{Connection, Pace, refusal};
 use crate::config::Timeouts;
 use crate::h2::{self, H2Limits};
-use crate::lane::{Found, Hit, Lane, Missing};
+use crate::lane::{Lane, Missing};
 use crate::proxy::{Phases, Proxy};
-use crate::transport::{Arrival, Peer, Transport};
 
-/// How every HTTP/2 connection begins (RFC 9113 section 3.4).
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes of ready answers to requests that came together, which are collected before they are written: more would
-/// only fill the socket.
-const MAX_BATCH: usize = 64 << 10;
-/// Largest body that is copied behind its head rather than written beside it: below, a copy costs less than what a
-/// second slice does.
-const MAX_COPIED: usize = 4 << 10;
 /// How long a visitor may take to read why the connection is closed, before what it still sends destroys that
 /// (RFC 9112 section 9.6).
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
@@ -75,73 +67,100 @@ impl Visits {
     }
 }
 
-/// Serves a connection to its end. Between requests a connection is little else than this future, so every step but
-/// the waiting is boxed, and takes memory only while it is done.
-pub(crate) async fn serve(visits: &Arc<Visits>, transport: Transport, peer: Peer) {
-    let is_h2 = peer.tls.as_ref().is_some_and(|tls| tls.is_h2);
-    let mut connection = Box::new(Connection::new(transport, Arc::new(peer), visits));
+/// Serves a connection to its end. Between requests a connection is little else than this future, so whatever is done
+/// but waiting has a place of its own, which takes memory only while it is done.
+pub(crate) async fn serve(visits: &Arc<Visits>, mut connection: Box<Connection>) {
     let mut drain = visits.newcomers.wait();
-    if is_h2 {
-        return serve_h2(visits, connection).await;
-    }
-    let home = Home::default();
+    let mut ahead = Ahead::of(&connection, true);
     let mut is_first = true;
     loop {
-        let next = match connection.next(visits, &mut drain, is_first).await {
-            Ok(next) => next,
-            Err(error) => return tracing::debug!(%error, "a visitor broke off"),
-        };
-        let was_first = std::mem::replace(&mut is_first, false);
-        let result = match next {
-            Next::Http2 => return serve_h2(visits, connection).await,
-            Next::End => return,
-            Next::Close => Box::pin(connection.close(false)).await,
-            // Rather an invalid preface than a request (RFC 9113 section 3.4).
-            Next::Refused(_) if was_first && !names_http(&connection.input) => Box::pin(connection.close(true)).await,
-            Next::Refused(refusal) => {
-                visits.lane.report_refused(refusal.status, &connection.peer);
-                Box::pin(connection.refuse(&refusal)).await
-            }
-            Next::Request(head, missing) => {
-                if !connection.is_lent(visits, &head) {
-                    let keeps = head.keeps_alive && !visits.drain.has_come();
-                    // Apart, so that idle connections need no room for it.
-                    let visited = Box::pin(connection.visited(&visits.proxy, &visits.limits, &head, keeps)).await;
-                    if visited.status == Some(OK)
-                        && let Some(missing) = missing
-                    {
-                        Box::pin(visits.lane.fill(*missing)).await;
-                    }
-                    if visited.is_reusable {
-                        continue;
-                    }
-                    if let Err(error) = Box::pin(connection.leave(&visited)).await {
-                        tracing::debug!(%error, "a visitor left before the connection was closed");
-                    }
-                    return;
-                }
-                connection.lend_request(head.len, head.framing, &visits.limits);
-                let lent = Box::new(Lent::new(connection, home.clone()));
-                let is_reusable = Box::pin(process(visits, lent, &head)).await;
-                // Pingora has let go of it, or it is gone.
-                let Some(back) = home.take() else { return };
-                connection = back;
-                if connection.status == OK
-                    && let Some(missing) = missing
-                {
-                    Box::pin(visits.lane.fill(*missing)).await;
-                }
-                if is_reusable && connection.is_read_out() {
-                    continue;
-                }
-                let unread = !connection.is_read_out() || !connection.input.is_empty();
-                Box::pin(connection.close(unread)).await
-            }
-        };
-        if let Err(error) = result {
-            tracing::debug!(%error, "a visitor left before the connection was closed");
+        let next = poll_fn(|cx| connection.poll_next(visits, &mut drain, &mut ahead, cx)).await;
+        match handle(visits, connection, next, is_first).await {
+            Some(back) => connection = back,
+            None => return,
         }
-        return;
+        is_first = false;
+        ahead = Ahead::of(&connection, false);
+    }
+}
+
+/// A step that is boxed.
+type Step<'a> = Pin<Box<dyn Future<Output = Option<Box<Connection>>> + Send + 'a>>;
+
+/// Does what is next. Returns the connection when it goes on.
+fn handle(visits: &Arc<Visits>, connection: Box<Connection>, next: io::Result<Next>, is_first: bool) -> Step<'_> {
+    match next {
+        Ok(Next::Request(head, missing)) => Box::pin(request(visits, connection, head, missing)),
+        Ok(Next::Http2) => Box::pin(serve_h2(visits, connection)),
+        Ok(next) => Box::pin(end(visits, connection, next, is_first)),
+        Err(error) => {
+            tracing::debug!(%error, "a visitor broke off");
+            Box::pin(std::future::ready(None))
+        }
+    }
+}
+
+/// Answers a request that the lane does not.
+async fn request(
+    visits: &Arc<Visits>,
+    mut connection: Box<Connection>,
+    head: Head,
+    missing: Option<Box<Missing>>,
+) -> Option<Box<Connection>> {
+    if !connection.is_lent(visits, &head) {
+        let keeps = head.keeps_alive && !visits.drain.has_come();
+        let visited = connection.visited(&visits.proxy, &visits.limits, &head, keeps).await;
+        fill(visits, visited.status, missing).await;
+        if visited.is_reusable {
+            return Some(connection);
+        }
+        note(connection.leave(&visited).await);
+        return None;
+    }
+    connection.lend_request(head.len, head.framing, &visits.limits);
+    let home = Home::default();
+    let is_reusable = process(visits, Box::new(Lent::new(connection, home.clone())), &head).await;
+    // Pingora has let go of it, or it is gone.
+    let mut connection = home.take()?;
+    fill(visits, Some(connection.status), missing).await;
+    if is_reusable && connection.is_read_out() {
+        return Some(connection);
+    }
+    let unread = !connection.is_read_out() || !connection.input.is_empty();
+    note(connection.close(unread).await);
+    None
+}
+
+/// Makes ready what the lane lacked, when the answer was one that may be.
+async fn fill(visits: &Visits, status: Option<u16>, missing: Option<Box<Missing>>) {
+    if let Some(missing) = missing.filter(|_| status == Some(OK)) {
+        visits.lane.fill(*missing).await;
+    }
+}
+
+/// Ends a connection on which no request follows.
+async fn end(
+    visits: &Visits,
+    mut connection: Box<Connection>,
+    next: Next,
+    is_first: bool,
+) -> Option<Box<Connection>> {
+    note(match next {
+        Next::Close => connection.close(false).await,
+        // Rather an invalid preface than a request (RFC 9113 section 3.4).
+        Next::Refused(_) if is_first && !names_http(&connection.input) => connection.close(true).await,
+        Next::Refused(refusal) => {
+            visits.lane.report_refused(refusal.status, &connection.peer);
+            connection.refuse(&refusal).await
+        }
+        Next::End | Next::Request(..) | Next::Http2 => Ok(()),
+    });
+    None
+}
+
+fn note(closed: io::Result<()>) {
+    if let Err(error) = closed {
+        tracing::debug!(%error, "a visitor left before the connection was closed");
     }
 }
 
@@ -166,110 +185,16 @@ async fn process(visits: &Visits, lent: Box<Lent>, head: &Head) -> bool {
 }
 
 /// Serves the whole connection as HTTP/2.
-async fn serve_h2(visits: &Arc<Visits>, mut connection: Box<Connection>) {
+async fn serve_h2(visits: &Arc<Visits>, mut connection: Box<Connection>) -> Option<Box<Connection>> {
     connection.lend_wholly();
-    // In a place of its own, so that connections over HTTP/1 don't keep room for it.
-    Box::pin(h2::serve(visits, Lent::new(connection, Home::default()))).await;
-}
-
-/// What follows on a connection.
-enum Next {
-    /// A request that the lane does not answer, and what the lane lacks for that. Everything before it is answered.
-    Request(Head, Option<Box<Missing>>),
-    /// HTTP/2.
-    Http2,
-    /// What is no request.
-    Refused(Refusal),
-    /// Nothing, and the visitor is to be told so.
-    Close,
-    /// Nothing, and there is nobody to tell.
-    End,
+    h2::serve(visits, Lent::new(connection, Home::default())).await;
+    None
 }
 
 impl Connection {
     /// Whether a request is Pingora's: one for an app that speaks HTTP/2.
     fn is_lent(&self, visits: &Visits, head: &Head) -> bool {
         head.host.is_some_and(|host| visits.proxy.is_lent(host.of(&self.input)))
-    }
-
-    /// Answers by the lane, until something else is next.
-    async fn next(&mut self, visits: &Visits, drain: &mut Wait, is_first: bool) -> io::Result<Next> {
-        let mut now = Instant::now();
-        let mut has_asked = !is_first;
-        let mut may_be_h2 = is_first && self.peer.tls.is_none();
-        // When the head that is being read began.
-        let mut began = (!self.input.is_empty()).then_some(now);
-        loop {
-            if may_be_h2 && !self.input.is_empty() {
-                let seen = self.input.len().min(H2_PREFACE.len());
-                may_be_h2 = self.input[..seen] == H2_PREFACE[..seen];
-                if may_be_h2 && seen == H2_PREFACE.len() {
-                    return Ok(Next::Http2);
-                }
-            }
-            let parsed = if may_be_h2 { Parsed::Partial } else { wire::parse(&self.input, &visits.limits) };
-            match parsed {
-                Parsed::Complete(head) => {
-                    if !has_asked {
-                        has_asked = true;
-                        *drain = visits.drain.wait();
-                    }
-                    let keeps = head.keeps_alive && !visits.drain.has_come();
-                    match visits.lane.find(&head, &self.input, Arrival { peer: &self.peer, since: self.since }) {
-                        Found::Ready(hit) => self.answer(&visits.lane, &hit, &head, keeps, now).await?,
-                        other => {
-                            self.send(&[]).await?;
-                            let missing = if let Found::Missing(missing) = other { Some(missing) } else { None };
-                            return Ok(Next::Request(head, missing));
-                        }
-                    }
-                    if !keeps {
-                        self.send(&[]).await?;
-                        return Ok(Next::Close);
-                    }
-                    began = None;
-                    continue;
-                }
-                Parsed::Refused(refusal) => return Ok(Next::Refused(refusal)),
-                Parsed::Partial => {}
-            }
-            if !self.held.is_empty() {
-                self.send(&[]).await?;
-            }
-            if has_asked && self.input.is_empty() && visits.drain.has_come() {
-                return Ok(Next::Close);
-            }
-            let until = match began {
-                Some(began) => began + visits.timeouts.client_head,
-                None if self.input.is_empty() => now + visits.timeouts.client_idle,
-                None => *began.insert(now) + visits.timeouts.client_head,
-            };
-            match self.fill(until, drain).await? {
-                Come::Bytes => {}
-                Come::Left => return Ok(Next::End),
-                Come::Unwanted | Come::Late => return Ok(Next::Close),
-            }
-            now = Instant::now();
-        }
-    }
-
-    /// Answers a request by the lane; the answer may wait for those to the next requests.
-    async fn answer(&mut self, lane: &Lane, hit: &Hit, head: &Head, keeps: bool, now: Instant) -> io::Result<()> {
-        let body = hit.write_head(&mut self.held, head, keeps);
-        let is_copied = body.len() <= MAX_COPIED;
-        if is_copied {
-            self.held.extend_from_slice(body);
-        }
-        if !is_copied || self.held.len() > MAX_BATCH {
-            self.send(if is_copied { &[] } else { body }).await?;
-        }
-        hit.report(lane, head, &self.input, &self.peer, now);
-        self.input.advance(head.len);
-        if self.input.is_empty() {
-            // Lets the next head use the same memory.
-            self.input.clear();
-        }
-        Ok(())
     }
 
     async fn refuse(&mut self, refusal: &Refusal) -> io::Result<()> {
@@ -299,5 +224,23 @@ impl Connection {
         // Who takes longer has had the time to read.
         let _ = tokio::time::timeout(LINGER, read).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that the future of a function takes.
+    const fn size_of_future<A, B, F: Future>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_is_idle_is_small() {
+        let waiting = size_of_future::<&'static Arc<Visits>, Box<Connection>, _>(serve);
+        // With the registration of its socket and the timer, each 256 bytes at most: below two kilobytes.
+        assert!(waiting <= 192, "{waiting}");
+        assert!(size_of::<Connection>() <= 448, "{}", size_of::<Connection>());
     }
 }

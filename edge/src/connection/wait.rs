@@ -1,9 +1,8 @@
 //! Waiting for a visitor's next bytes.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::time::Instant;
@@ -26,24 +25,21 @@ pub(super) enum Come {
 
 impl Connection {
     /// Waits for more bytes until `at`; and while none of a request have come, as long as `drain` has not.
-    pub(super) async fn fill(&mut self, at: Instant, drain: &mut Wait) -> io::Result<Come> {
-        poll_fn(|cx| {
-            self.input.reserve(READ);
-            match poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.input) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Come::Left)),
-                Poll::Ready(result) => return Poll::Ready(result.map(|_| Come::Bytes)),
-                Poll::Pending => {}
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, at: Instant, drain: &mut Wait) -> Poll<io::Result<Come>> {
+        self.input.reserve(READ);
+        match poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.input) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Come::Left)),
+            Poll::Ready(result) => return Poll::Ready(result.map(|_| Come::Bytes)),
+            Poll::Pending => {}
+        }
+        if self.input.is_empty() {
+            // A connection that is idle keeps no memory.
+            self.input = BytesMut::new();
+            self.held = BytesMut::new();
+            if Pin::new(&mut *drain).poll(cx).is_ready() {
+                return Poll::Ready(Ok(Come::Unwanted));
             }
-            if self.input.is_empty() {
-                // A connection that is idle keeps no memory.
-                self.input = BytesMut::new();
-                self.held = BytesMut::new();
-                if Pin::new(&mut *drain).poll(cx).is_ready() {
-                    return Poll::Ready(Ok(Come::Unwanted));
-                }
-            }
-            self.clock.poll(cx, at).map(|()| Ok(Come::Late))
-        })
-        .await
+        }
+        self.clock.poll(cx, at).map(|()| Ok(Come::Late))
     }
 }
