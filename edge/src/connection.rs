@@ -312,7 +312,6 @@ impl Connection {
         ready!(self.poll_flush(cx))?;
         Pin::new(&mut self.transport).poll_shutdown(cx)
     }
-
 }
 
 /// Keeps a head, with the edge's name in place of Pingora's.

@@ -325,7 +325,9 @@ async fn enter(shared: Arc<Shared>, door: Door, socket: TcpStream, address: Sock
         () = visits.newcomers.wait() => return None,
     };
     match entered {
-        Ok(Entered { transport, peer, place }) => Some((Box::new(Connection::new(transport, peer.into(), visits)), place)),
+        Ok(Entered { transport, peer, place }) => {
+            Some((Box::new(Connection::new(transport, peer.into(), visits)), place))
+        }
         Err(error) => {
             tracing::debug!(%error, "a visitor did not come in");
             None

@@ -61,7 +61,7 @@ impl Ahead {
             now,
             began: (!connection.input.is_empty()).then_some(now),
             has_asked: !is_first,
-            may_be_h2: is_first && connection.peer.tls.is_none(),
+            may_be_h2: is_first && connection.peer.tls.as_ref().is_none_or(|tls| tls.is_h2),
             writes: false,
             closes: false,
         }
@@ -84,6 +84,10 @@ impl Connection {
             }
             if ahead.closes {
                 return Poll::Ready(Ok(Next::Close));
+            }
+            if ahead.may_be_h2 && self.peer.tls.is_some() {
+                // ALPN chose it.
+                return Poll::Ready(Ok(Next::Http2));
             }
             if ahead.may_be_h2 && !self.input.is_empty() {
                 let seen = self.input.len().min(H2_PREFACE.len());

@@ -139,12 +139,7 @@ async fn fill(visits: &Visits, status: Option<u16>, missing: Option<Box<Missing>
 }
 
 /// Ends a connection on which no request follows.
-async fn end(
-    visits: &Visits,
-    mut connection: Box<Connection>,
-    next: Next,
-    is_first: bool,
-) -> Option<Box<Connection>> {
+async fn end(visits: &Visits, mut connection: Box<Connection>, next: Next, is_first: bool) -> Option<Box<Connection>> {
     note(match next {
         Next::Close => connection.close(false).await,
         // Rather an invalid preface than a request (RFC 9113 section 3.4).
