@@ -11,6 +11,7 @@ pub mod name;
 pub mod time;
 
 pub mod deployment;
+pub mod domain;
 pub mod project;
 pub mod revision;
 pub mod source;

@@ -136,7 +136,7 @@ pub enum Purged {
 /// What a host name answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// Lower-case host name without port.
+    /// Lower-case host name without port; `*.` and a domain for every host one label below that has no route of its own.
     #[serde(serialize_with = "write_text", deserialize_with = "read_text")]
     pub host: Arc<str>,
     /// Project's name, for the access log.
@@ -204,6 +204,13 @@ pub enum Target {
         /// Whether a request is worth keeping for a while: [`EdgeMessage::Wanted`] starts the app, or it starts already.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         wakes: bool,
+    },
+    /// The same path and query of another host.
+    Redirect {
+        /// The other host, in lower case.
+        to: String,
+        /// The answer's status, 301 or 308.
+        status: u16,
     },
 }
 
