@@ -12,6 +12,7 @@ pub mod certificates;
 pub mod challenges;
 pub mod copy;
 pub mod deployments;
+pub mod domains;
 pub mod edges;
 pub mod env;
 pub mod name_servers;

@@ -189,6 +189,7 @@ impl Lane {
         let Asked { host, path, accept, if_none_match, is_head } = *asked;
         let table = self.routes.now();
         let Some(entry) = table.find(host).filter(|e| serves(e, host, peer)) else { return Found::Elsewhere };
+        let entry: &Arc<Entry> = &entry;
         let accepted = Accepted::of_values(accept);
         let secure = peer.tls.is_some();
         let kind = accepted.class() | u8::from(is_head) << 4 | u8::from(secure) << 5;

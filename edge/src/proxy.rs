@@ -34,6 +34,7 @@ use crate::wishes::Wishes;
 mod app;
 mod challenge;
 mod doubt;
+mod elsewhere;
 mod exchange;
 mod fail_to_proxy;
 mod guard;

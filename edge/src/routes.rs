@@ -1,5 +1,6 @@
 //! The route table: immutable, replaced whole, read without a lock.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -35,10 +36,13 @@ pub(crate) struct Table {
 
 /// Id of the certificate for a host in lower case: the host's own, or that of its wildcard.
 pub(crate) fn certificate<'a>(by_name: &'a Certificates, host: &str) -> Option<&'a Arc<str>> {
-    by_name.get(host).or_else(|| {
-        let (_, domain) = host.split_once('.')?;
-        by_name.get(&["*.", domain].concat())
-    })
+    by_name.get(host).or_else(|| by_name.get(&wildcard(host)?))
+}
+
+/// The wildcard that covers a host: `*.example.com` for `shop.example.com`.
+fn wildcard(host: &str) -> Option<String> {
+    let (_, domain) = host.split_once('.')?;
+    Some(["*.", domain].concat())
 }
 
 /// A delta that does not follow the table's version.
@@ -75,9 +79,14 @@ impl Table {
         self.known
     }
 
-    /// The route of a host in lower case.
-    pub(crate) fn find(&self, host: &str) -> Option<&Arc<Entry>> {
-        self.routes.get(host)
+    /// The route of a host in lower case: its own, or that of the wildcard right above it.
+    pub(crate) fn find(&self, host: &str) -> Option<Cow<'_, Arc<Entry>>> {
+        if let Some(entry) = self.routes.get(host) {
+            return Some(Cow::Borrowed(entry));
+        }
+        let wildcard = self.routes.get(&wildcard(host)?)?;
+        // A host that itself begins with an asterisk is none.
+        (!host.starts_with('*')).then(|| Cow::Owned(wildcard.below(host)))
     }
 
     /// Id of the certificate for a host in lower case: the host's own, or that of its wildcard.
@@ -154,14 +163,14 @@ impl<B: Deref<Target = Table>> Building<B> {
     /// Takes some routes and certificates.
     pub(crate) fn add(&mut self, part: Part) {
         for route in part.routes {
-            let entry = match self.before.find(&route.host) {
+            let entry = match self.before.routes.get(&route.host) {
                 Some(known) if known.route == route => Arc::clone(known),
                 _ => Arc::new(self.share(route).into()),
             };
             self.table.routes.insert(Arc::clone(&entry.route.host), entry);
         }
         for CertificateRef { name, id } in part.certificates {
-            let name = self.table.find(&name).map_or_else(|| name.into(), |entry| Arc::clone(&entry.route.host));
+            let name = self.table.routes.get(&name).map_or_else(|| name.into(), |entry| Arc::clone(&entry.route.host));
             let known = self.before.certificates.get(&name).filter(|known| ***known == *id).cloned();
             self.table.certificates.insert(name, known.unwrap_or_else(|| id.into()));
         }
@@ -297,7 +306,7 @@ mod tests {
         let mut building = Building::after(&table);
         building.add(Part { routes: told.drain(..1).collect(), ..Part::default() });
         let next = building.finish(snapshot(9, told));
-        let same = |host| Arc::ptr_eq(table.find(host).unwrap(), next.find(host).unwrap());
+        let same = |host| Arc::ptr_eq(&table.find(host).unwrap(), &next.find(host).unwrap());
         assert_eq!(["a.example", "b.example", "c.example"].map(same), [true, true, false]);
         assert_eq!((next.version(), next.len()), (9, 3));
     }
@@ -307,7 +316,7 @@ mod tests {
         let policy = || Arc::new(Policy { compression: Compression::Off, ..Policy::default() });
         let routes = ["a.example", "b.example"].map(|host| Route { policy: policy(), ..route(host) });
         let table = Table::from(snapshot(1, routes.into()));
-        let [a, b] = ["a.example", "b.example"].map(|host| &table.find(host).unwrap().route);
+        let [a, b] = ["a.example", "b.example"].map(|host| table.find(host).unwrap().route.clone());
         assert!(Arc::ptr_eq(&a.policy, &b.policy) && Arc::ptr_eq(&a.project, &b.project));
     }
 
@@ -318,6 +327,32 @@ mod tests {
             Change { upsert: vec![route("a.localhost")], remove: vec!["a.localhost".into()], ..Change::default() };
         let next = table.next(2, change).unwrap();
         assert!(next.find("a.localhost").is_some());
+    }
+
+    #[test]
+    fn a_host_without_a_route_of_its_own_has_that_of_the_wildcard_right_above_it() {
+        let table = Table::from(snapshot(1, ["*.example.com", "shop.example.com"].map(route).into()));
+        let found = |host: &str| table.find(host).map(|entry| entry.route.deployment.clone());
+        let [wild, shop] = ["*.example.com", "shop.example.com"].map(|name| {
+            table.routes.get(name).map(|entry| entry.route.deployment.clone())
+        });
+        for (host, expected) in [
+            ("shop.example.com", &shop),
+            ("blog.example.com", &wild),
+            ("a.blog.example.com", &None),
+            ("example.com", &None),
+            ("*.example.com", &wild),
+            ("*.a.example.com", &None),
+            ("com", &None),
+            ("", &None),
+        ] {
+            assert_eq!(&found(host), expected, "{host}");
+        }
+        let blog = table.find("blog.example.com").unwrap();
+        assert_eq!(&*blog.route.host, "blog.example.com", "what is kept for it is not another host's");
+        assert!(Arc::ptr_eq(&blog, &table.find("blog.example.com").unwrap()), "what was made of it is kept");
+        let next = table.next(2, Change { remove: vec!["*.example.com".into()], ..Change::default() }).unwrap();
+        assert!(next.find("blog.example.com").is_none());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 
 use super::State;
 use super::error::{ApiError, Body, Path, Query};
-use crate::store::projects::ProjectRow;
+use crate::store::projects::{OWNER, ProjectRow};
 
 /// Which page of a list.
 #[derive(Deserialize, IntoParams)]
@@ -78,6 +78,7 @@ pub(super) async fn create(
     let row = ProjectRow {
         id: ProjectId::new(),
         name: new.name,
+        account: OWNER.to_owned(),
         settings: new.settings,
         live_deployment: None,
         created_at: Timestamp::now(),

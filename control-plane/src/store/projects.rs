@@ -9,6 +9,9 @@ use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, json, parsed, to_json};
 
+/// The account that everything belongs to while there are no others.
+pub const OWNER: &str = "owner";
+
 /// A project's row.
 #[derive(Clone, Debug)]
 pub struct ProjectRow {
@@ -16,6 +19,8 @@ pub struct ProjectRow {
     pub id: ProjectId,
     /// Its name.
     pub name: ProjectName,
+    /// Whose it is.
+    pub account: String,
     /// How it is built and run.
     pub settings: Settings,
     /// The deployment that visitors get.
@@ -29,6 +34,7 @@ fn read(row: &AnyRow) -> Result<ProjectRow, StoreError> {
     Ok(ProjectRow {
         id: parsed(row, "id")?,
         name: parsed(row, "name")?,
+        account: row.try_get("account")?,
         settings: json(row, "settings")?,
         live_deployment: live.and_then(|id| id.parse().ok()),
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
@@ -43,13 +49,14 @@ impl Store {
     /// When the database failed or the name is taken.
     pub async fn insert_project(&self, project: &ProjectRow) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO projects (id, name, settings, created_at) SELECT $1, $2, $3, $4 \
+            "INSERT INTO projects (id, name, settings, created_at, account) SELECT $1, $2, $3, $4, $5 \
              WHERE NOT EXISTS (SELECT 1 FROM deployments WHERE label = $2)",
         )
         .bind(project.id.as_str())
         .bind(project.name.as_str())
         .bind(to_json("settings", &project.settings)?)
         .bind(project.created_at.as_millis())
+        .bind(project.account.as_str())
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected() == 1)

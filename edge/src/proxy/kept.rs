@@ -287,7 +287,7 @@ fn ask<'a>(
 }
 
 /// The port that the visitor named.
-fn port(request: &RequestHeader) -> Option<u16> {
+pub(super) fn port(request: &RequestHeader) -> Option<u16> {
     let named = request.headers.get(header::HOST).map(http::HeaderValue::as_bytes);
     let host = named.or_else(|| request.uri.authority().map(|authority| authority.as_str().as_bytes()))?;
     upstream_request_filter::port(host)

@@ -185,7 +185,7 @@ async fn users(entry: &Entry, facts: &Facts<'_>, cache: &Cache) -> Result<Option
     let by_policy = by_policy(&entry.route.policy.protection, entry.route.production, facts.path);
     let by_site = match &entry.route.target {
         Target::Static { .. } => site::login(entry, facts, cache).await?,
-        Target::App { .. } => None,
+        Target::App { .. } | Target::Redirect { .. } => None,
     };
     Ok(match (by_policy, by_site) {
         (Some((weight, _)), Some((more, users))) if more > weight => Some(users),

@@ -10,8 +10,10 @@
 //! 7. `https`: plain HTTP is led to HTTPS.
 //! 8. Guard: access lists, rules, limits, overload.
 //! 9. Protection: passwords.
-//! 10. A static site; or an app: its kept answer, or the instance that is asked.
+//! 10. `elsewhere`: hosts that only lead to another one.
+//! 11. A static site; or an app: its kept answer, or the instance that is asked.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ::guard::Country;
@@ -20,7 +22,7 @@ use http::{Version, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
 
-use super::{Ctx, Proxy, Request, app, challenge, doubt, guard, https, kept, protection, upgrade, visitor, wake};
+use super::{Ctx, Proxy, Request, app, challenge, doubt, elsewhere, guard, https, kept, protection, upgrade, visitor, wake};
 use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
@@ -40,7 +42,7 @@ pub(super) enum Decision {
 /// Whether the visitor had to log in.
 pub(super) type IsProtected = bool;
 
-/// Decides by steps 1 to 9, and waits for an app that sleeps.
+/// Decides by steps 1 to 10, and waits for an app that sleeps.
 pub(super) async fn decide(proxy: &Proxy, request: &mut Request<'_>, arrival: Arrival<'_>, ctx: &mut Ctx) -> Decision {
     let peer = arrival.peer;
     visitor::introduce(proxy, request, peer, ctx);
@@ -79,6 +81,7 @@ pub(super) async fn decide(proxy: &Proxy, request: &mut Request<'_>, arrival: Ar
     match &entry.route.target {
         Target::Static { .. } => Decision::Site(entry, is_protected),
         Target::App { .. } => Decision::App(entry),
+        Target::Redirect { to, status } => Decision::Reply(elsewhere::lead(request, ctx, &entry, to, *status)),
     }
 }
 
@@ -122,7 +125,7 @@ pub(super) async fn request_filter(proxy: &Proxy, session: &mut Session, ctx: &m
 pub(super) fn find(proxy: &Proxy, host: &str) -> std::result::Result<Arc<Entry>, Page> {
     let table = proxy.routes.now();
     let missing = if table.is_known() { Page::NoSite } else { Page::NotReady };
-    table.find(host).cloned().ok_or(missing)
+    table.find(host).map(Cow::into_owned).ok_or(missing)
 }
 
 /// Sets what Pingora decides otherwise for each request anew.

@@ -5,6 +5,7 @@
 //! arrived, as far as the project's budget of retries goes. An app that is silent is not asked again: it may be at
 //! work, and would have twice as much.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +97,7 @@ pub(super) fn fail_to_connect(proxy: &Proxy, ctx: &mut Ctx, mut error: Box<Error
 pub(super) fn look_elsewhere(proxy: &Proxy, ctx: &mut Ctx) {
     conclude(ctx, true);
     if let Some(entry) = &ctx.entry {
-        let now = proxy.routes.now().find(&entry.route.host).cloned();
+        let now = proxy.routes.now().find(&entry.route.host).map(Cow::into_owned);
         if let Some(entry) = now
             && let Some(upstreams) = app::upstreams(proxy, &entry)
             && upstreams.has_other(&ctx.failed)

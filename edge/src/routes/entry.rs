@@ -8,8 +8,12 @@ use common::policy::{Access, Hsts, Limits};
 use common::route::Route;
 use guard::Compiled;
 use http::HeaderValue;
+use moka::sync::Cache;
 
 use crate::wishes::Pace;
+
+/// Hosts below a wildcard whose entries are kept: those that are visited at one time. Others are made anew.
+const BELOW: u64 = 1024;
 
 /// A route, with what every answer needs of it.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ struct Made {
     hsts: Option<HeaderValue>,
     upstreams: OnceLock<Arc<Upstreams>>,
     guard: OnceLock<Compiled>,
+    /// For a wildcard: the entries of hosts below it.
+    below: OnceLock<Cache<Box<str>, Arc<Entry>>>,
 }
 
 impl Entry {
@@ -56,6 +62,13 @@ impl Entry {
         &self.made().guard
     }
 
+    /// The entry of a host below this wildcard: as this one, but under the host's own name, by which answers are kept,
+    /// logged and led elsewhere.
+    pub(crate) fn below(&self, host: &str) -> Arc<Self> {
+        let kept = self.made().below.get_or_init(|| Cache::new(BELOW));
+        kept.get_with_by_ref(host, || Arc::new(Self::from(Route { host: host.into(), ..self.route.clone() })))
+    }
+
     fn made(&self) -> &Made {
         self.made.get_or_init(|| {
             let hsts = self.route.policy.https.hsts;
@@ -65,6 +78,7 @@ impl Entry {
                 hsts: hsts.and_then(|hsts| HeaderValue::try_from(told(hsts)).ok()),
                 upstreams: OnceLock::new(),
                 guard: OnceLock::new(),
+                below: OnceLock::new(),
             })
         })
     }

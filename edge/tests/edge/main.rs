@@ -5,6 +5,7 @@ mod apps;
 mod balance;
 mod bodies;
 mod compression;
+mod domains;
 mod doubt;
 mod downloads;
 mod exchange;

@@ -1,0 +1,156 @@
+//! Looks at domains' DNS when their time has come.
+
+use std::time::Duration;
+
+use common::deployment::Failure;
+use common::domain::hostname::Finding;
+use common::domain::{Event, Hostname, Proof, Verdict};
+use common::time::Timestamp;
+use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::judge::{Holder, Known, Leads, judge};
+use super::look::look;
+use super::{DomainError, Domains, TRIES};
+use crate::store::domains::DomainRow;
+
+/// Domains that are looked at together, by one control plane: they mostly wait for the network.
+const AT_ONCE: usize = 32;
+/// Longest time between two questions to the database: other control planes attach domains too.
+const LONGEST_SLEEP: Duration = Duration::from_secs(2);
+/// Wait after the database failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+impl Domains {
+    /// Looks at domains, until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        loop {
+            let pause = match self.work().await {
+                Ok(next) => next,
+                Err(error) => {
+                    tracing::error!(%error, retry_in_s = AFTER_FAILURE.as_secs(), "domains can't be looked at");
+                    AFTER_FAILURE
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.0.woken.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Looks at all domains whose time has come. Returns how long nothing is due.
+    async fn work(&self) -> Result<Duration, DomainError> {
+        loop {
+            let limit = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+            let due = self.0.store.due_domains(Timestamp::now(), limit).await?;
+            if due.is_empty() {
+                break;
+            }
+            futures::stream::iter(due)
+                .for_each_concurrent(AT_ONCE, |row| async {
+                    let name = row.name.clone();
+                    if let Err(error) = self.look(row).await {
+                        tracing::error!(domain = %name, %error, "a domain can't be looked at");
+                    }
+                })
+                .await;
+        }
+        let now = Timestamp::now();
+        let next = self.0.store.next_domain_check(now).await?;
+        Ok(next.map_or(LONGEST_SLEEP, |next| next.since(now).min(LONGEST_SLEEP)))
+    }
+
+    /// A person asks for a look now. Returns the domain after it.
+    pub(crate) async fn check(&self, row: DomainRow) -> Result<DomainRow, DomainError> {
+        let row = self.step(row, Event::Asked).await?;
+        self.look(row).await
+    }
+
+    /// Looks at a domain's DNS, unless somebody does so already, and does what follows.
+    pub(super) async fn look(&self, row: DomainRow) -> Result<DomainRow, DomainError> {
+        let inner = &self.0;
+        if !inner.store.lease_domain(&row, &inner.holder, Timestamp::now()).await? {
+            return self.row(&row.account, &row.name).await;
+        }
+        let looked = self.looked(row.clone()).await;
+        if looked.is_err() {
+            // Its time is still over: it is looked at again.
+            inner.store.release_domain(&row, &inner.holder).await?;
+        }
+        looked
+    }
+
+    async fn looked(&self, mut row: DomainRow) -> Result<DomainRow, DomainError> {
+        for _ in 0..TRIES {
+            let (verdict, holder) = self.verdict(&row).await?;
+            let now = Timestamp::now();
+            let hostname = row.hostname.clone().on(Event::Looked(verdict), now, self.0.config.notice)?;
+            // Whoever shows by the text that a name is theirs takes it from the account that had it.
+            let loser = holder.filter(|holder| hostname.is_served() && holder.name == row.name);
+            let taken = match &loser {
+                Some(loser) => Some((loser, self.taken(loser, now)?)),
+                None => None,
+            };
+            let from = taken.as_ref().map(|(loser, hostname)| (*loser, hostname));
+            if let Some(saved) = self.save(&row, hostname, from).await? {
+                return Ok(saved);
+            }
+            row = self.row(&row.account, &row.name).await?;
+            if row.hostname.next_check().is_none() {
+                break;
+            }
+        }
+        Ok(row)
+    }
+
+    fn taken(&self, loser: &DomainRow, now: Timestamp) -> Result<Hostname, DomainError> {
+        let text = self.0.records.text(&loser.name, &loser.account);
+        let message = format!(
+            "Another account has shown by its TXT record that {} is its own. If it is yours, set the TXT record {} with the \
+             value {text}, and remove the other one.",
+            loser.name,
+            super::records::proof_name(&loser.name)
+        );
+        Ok(loser.hostname.clone().on(Event::Taken(Failure::new("taken", message)), now, self.0.config.notice)?)
+    }
+
+    /// What the DNS says of a domain, and the other account's domain that stands in its way.
+    async fn verdict(&self, row: &DomainRow) -> Result<(Verdict, Option<DomainRow>), DomainError> {
+        let inner = &self.0;
+        if row.name.is_local() {
+            return Ok((Verdict::Ours(Proof::Local), None));
+        }
+        let holder = match row.hostname.is_served() {
+            true => None,
+            false => inner.store.domain_holders(&row.account, &row.name).await?.into_iter().next(),
+        };
+        let project = row.project_name.as_str();
+        let expected = inner.records.of(&row.name, project, &row.account, holder.is_some());
+        let seen = match look(&inner.lookup, &inner.records, &row.name).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                let cause = Failure::new("dns_not_answering", format!("The DNS of {} can't be asked: {error}.", row.name));
+                return Ok((Verdict::Not { finding: Finding::Unknown, cause, seen: Vec::new(), expected }, None));
+            }
+        };
+        let leads_to = match seen.cnames.last().and_then(|name| inner.records.project_of(name)) {
+            None => None,
+            Some(label) => Some(match inner.store.project(label).await? {
+                Some(project) if project.account == row.account => Leads::Ours,
+                Some(_) => Leads::Others,
+                None => Leads::Nobody,
+            }),
+        };
+        let known = Known {
+            leads_to,
+            text: inner.records.text(&row.name, &row.account),
+            holder: holder.as_ref().map(|holder| Holder {
+                name: holder.name.clone(),
+                text: (holder.name == row.name).then(|| inner.records.text(&holder.name, &holder.account)),
+            }),
+        };
+        Ok((judge(&inner.records, &row.name, &seen, &known, expected), holder))
+    }
+}
