@@ -11,6 +11,7 @@ mod cancel;
 mod db;
 mod deploy;
 mod deployments;
+mod domains;
 mod env;
 mod input;
 mod login;
@@ -65,6 +66,8 @@ enum Command {
     Redeploy(redeploy::Redeploy),
     /// Stop a deployment that has not ended
     Cancel(cancel::Cancel),
+    /// Custom domains
+    Domains(Box<domains::Domains>),
     /// A project's environment variables
     Env(env::Env),
     /// How a project's visitors are treated
@@ -129,6 +132,7 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         Command::Rollback(rollback) => rollback::run(rollback, &client).await,
         Command::Redeploy(redeploy) => redeploy::run(redeploy, &client).await,
         Command::Cancel(cancel) => cancel::run(&cancel, &client).await,
+        Command::Domains(domains) => Box::pin(domains::run(*domains, &client)).await,
         Command::Env(env) => env::run(env, &client).await,
         Command::Policy(policy) => policy::run(policy, &client).await,
         Command::Purge(purge) => purge::run(purge, &client).await,

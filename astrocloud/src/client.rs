@@ -20,6 +20,7 @@ use url::Url;
 
 use crate::config::{self, Login};
 
+mod domains;
 mod follow;
 #[cfg(test)]
 mod tests;

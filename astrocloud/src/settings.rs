@@ -13,6 +13,7 @@ mod azure;
 mod bytes;
 mod database;
 mod dns;
+mod domains;
 mod edge;
 mod help;
 mod layers;
@@ -24,6 +25,7 @@ pub use azure::Azure;
 pub use bytes::Bytes;
 pub use database::Database;
 pub use dns::Dns;
+pub use domains::{Domains, Limits};
 pub use edge::Edge;
 pub use help::print;
 pub use maybe::Maybe;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub edge: Edge,
     pub dns: Dns,
     pub lookup: lookup::Settings,
+    pub domains: Domains,
+    pub limits: Limits,
     pub sandbox: Sandbox,
     pub log: Log,
 }
@@ -187,6 +191,8 @@ impl Default for Settings {
             edge: Edge::default(),
             dns: Dns::default(),
             lookup: lookup::Settings::default(),
+            domains: Domains::default(),
+            limits: Limits::default(),
             sandbox: Sandbox::default(),
             log: Log::default(),
         }

@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use crate::auth;
 use crate::certificates::Certificates;
+use crate::domains::Domains;
 use crate::feed::Hub;
 use crate::lifecycle::Lifecycle;
 use crate::policies::Policies;
@@ -27,6 +28,7 @@ use document::Document;
 mod certificates;
 mod deployments;
 mod document;
+mod domains;
 mod env;
 pub(crate) mod error;
 pub(crate) mod login_links;
@@ -55,6 +57,7 @@ pub struct State(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) domains: Domains,
     pub(crate) hub: Hub,
     pub(crate) policies: Policies,
     pub(crate) certificates: Certificates,
@@ -97,6 +100,11 @@ fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
             .routes(routes!(logs::read))
             .routes(routes!(env::list, env::set))
             .routes(routes!(env::unset))
+            .routes(routes!(domains::list, domains::attach))
+            .routes(routes!(domains::read, domains::change, domains::remove))
+            .routes(routes!(domains::check))
+            .routes(routes!(domains::transfer))
+            .routes(routes!(domains::suspend, domains::resume))
             .routes(routes!(uploads::create))
             .routes(routes!(zones::list, zones::create).layer(DefaultBodyLimit::max(MAX_ZONE_BODY)))
             .routes(routes!(zones::read, zones::remove))

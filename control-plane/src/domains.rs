@@ -12,6 +12,8 @@ use common::domain::api::{Domain, DomainChange, DomainRedirect, DomainSettings, 
 use common::domain::hostname::IllegalTransition;
 use common::domain::name::InvalidDomain;
 use common::domain::{DomainName, Event, Hostname};
+use common::api::MAX_PAGE;
+use common::id::ProjectId;
 use common::name::ProjectName;
 use common::time::Timestamp;
 use lookup::Lookup;
@@ -211,7 +213,7 @@ impl Domains {
                 return Err(DomainError::NoAddresses(name));
             }
             let expected = self.0.records.of(&name, project.name.as_str(), &project.account, false);
-            rows.push(DomainRow {
+            let mut row = DomainRow {
                 hostname: Hostname::attached(expected, now),
                 name,
                 account: project.account.clone(),
@@ -220,7 +222,13 @@ impl Domains {
                 settings,
                 version: 0,
                 created_at: now,
-            });
+            };
+            // No DNS is asked for these, so there is nothing to wait for.
+            if row.name.is_local() {
+                let (verdict, _) = self.verdict(&row).await?;
+                row.hostname = row.hostname.on(Event::Looked(verdict), now, self.0.config.notice)?;
+            }
+            rows.push(row);
         }
         let limit = self.0.config.per_project;
         match self.0.store.insert_domains(&rows, limit).await? {
@@ -231,12 +239,11 @@ impl Domains {
             }
             Attached::TooMany => return Err(DomainError::TooMany { project: project.name.clone(), limit }),
         }
-        for row in &mut rows {
+        for row in &rows {
             tracing::info!(domain = %row.name, project = %row.project_name, "attached a domain");
-            // No DNS is asked for these, so there is nothing to wait for.
-            if row.name.is_local() {
-                *row = self.look(row.clone()).await?;
-            }
+        }
+        if rows.iter().any(|row| row.hostname.is_served()) {
+            self.0.hub.refresh(&project.id).await?;
         }
         self.0.woken.notify_one();
         Ok(rows)
@@ -248,7 +255,7 @@ impl Domains {
         let settings = row.settings.clone().changed(change);
         if let Some(redirect) = &settings.redirect {
             self.check_redirect(&project, &row.name, redirect).await?;
-            if let Some(by) = self.0.store.domains_that_lead_to(&row).await?.first() {
+            if let Some(by) = self.leading_to(&row).await?.first() {
                 return Err(DomainError::LedTo { name: row.name, by: by.name.clone() });
             }
         }
@@ -274,7 +281,7 @@ impl Domains {
         }
         let (name, account, from) = (row.name.clone(), row.account.clone(), row.project.clone());
         let mut rows = vec![row];
-        rows.extend(self.0.store.domains_that_lead_to(&rows[0]).await?);
+        rows.extend(self.leading_to(&rows[0]).await?);
         let limit = self.0.config.per_project;
         let write = self.0.store.transfer_domains(&rows, &to.id, limit);
         // The project that loses them comes first: so they are not taken from the one that gets them.
@@ -294,7 +301,7 @@ impl Domains {
 
     /// Detaches a domain: it stops answering at once, and its certificate is not renewed.
     pub(crate) async fn remove(&self, row: DomainRow) -> Result<DomainRow, DomainError> {
-        if let Some(by) = self.0.store.domains_that_lead_to(&row).await?.first() {
+        if let Some(by) = self.leading_to(&row).await?.first() {
             return Err(DomainError::LedTo { name: row.name, by: by.name.clone() });
         }
         let hostname = row.hostname.clone().on(Event::Removed, Timestamp::now(), self.0.config.notice)?;
@@ -303,6 +310,27 @@ impl Domains {
         self.certify(&row, &hostname).await?;
         tracing::info!(domain = %row.name, project = %row.project_name, "removed a domain");
         Ok(DomainRow { hostname, ..row })
+    }
+
+    /// All domains of a project.
+    pub(crate) async fn of_project(&self, project: &ProjectId) -> Result<Vec<DomainRow>, DomainError> {
+        let mut all: Vec<DomainRow> = Vec::new();
+        loop {
+            let after = all.last().map_or("", |row| row.name.as_str());
+            let page = self.0.store.domains(project, after, MAX_PAGE).await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    /// These domains went with their project.
+    pub(crate) async fn gone(&self, rows: &[DomainRow]) -> Result<(), DomainError> {
+        for row in rows {
+            self.certify(row, &Hostname::Removed { at: Timestamp::now() }).await?;
+        }
+        Ok(())
     }
 
     /// The operator stops a domain.
@@ -359,6 +387,13 @@ impl Domains {
         }
         self.certify(row, &hostname).await?;
         Ok(Some(DomainRow { hostname, version: row.version + 1, ..row.clone() }))
+    }
+
+    /// Domains whose visitors are led to this one.
+    async fn leading_to(&self, row: &DomainRow) -> Result<Vec<DomainRow>, DomainError> {
+        let mut all = self.of_project(&row.project).await?;
+        all.retain(|other| other.settings.redirect.as_ref().is_some_and(|redirect| redirect.to == row.name));
+        Ok(all)
     }
 
     /// Refuses a redirect that leads nowhere.

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use crate::certificates::Certificates;
 use crate::policies::Policies;
 use crate::store::deployments::DeploymentRow;
+use crate::store::domains::DomainRow;
 use crate::store::edges::LateEdges;
 use crate::store::{Store, StoreError};
 
@@ -103,12 +104,17 @@ impl Hub {
         for row in store.ready_deployments(None).await? {
             by_project.entry(row.project.clone()).or_default().push(row);
         }
+        let mut domains: HashMap<ProjectId, Vec<DomainRow>> = HashMap::new();
+        for row in store.served_domains(None).await? {
+            domains.entry(row.project.clone()).or_default().push(row);
+        }
         let mut said = store.policies().await?;
         let now = Timestamp::now();
         for (id, rows) in by_project {
             let policy = policies.effective(said.remove(&id).as_deref())?;
             // Nobody is told: whoever connects gets the snapshot.
-            table.replace(&id, routes::routes(&base_domain, &rows, &policy), |host| certificates.id(host, now));
+            let domains = domains.remove(&id).unwrap_or_default();
+            table.replace(&id, routes::routes(&base_domain, &rows, &domains, &policy), |host| certificates.id(host, now));
         }
         let table = Mutex::new(table);
         let (edges, next_edge) = (std::sync::Mutex::default(), AtomicU64::new(1));
@@ -178,25 +184,60 @@ impl Hub {
     /// Reads a project's routes anew, tells the edges what changed, and returns when every edge has applied it, or is
     /// late; gives which are.
     pub async fn refresh(&self, project: &ProjectId) -> Result<LateEdges, StoreError> {
-        Ok(self.told(project).await?.arrived().await.1)
+        let ((), told) = self.told_after(&[project], std::future::ready(Ok(()))).await?;
+        Ok(told.arrived().await.1)
+    }
+
+    /// The same for several projects in one change of the table, after what `write` changes of their rows. A host that
+    /// moves from one to another always has a route, when the one that loses it comes first.
+    pub async fn refresh_after<T>(
+        &self,
+        projects: &[&ProjectId],
+        write: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let (written, told) = self.told_after(projects, write).await?;
+        told.arrived().await;
+        Ok(written)
     }
 
     /// Reads a project's routes anew and tells the edges what changed, without a wait until they have applied it.
     pub async fn announce(&self, project: &ProjectId) -> Result<(), StoreError> {
-        self.told(project).await.map(drop)
+        self.told_after(&[project], std::future::ready(Ok(()))).await.map(drop)
     }
 
-    async fn told(&self, project: &ProjectId) -> Result<Told, StoreError> {
+    async fn told_after<T>(
+        &self,
+        projects: &[&ProjectId],
+        write: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<(T, Told), StoreError> {
         let inner = &self.0;
-        // Locked before the rows are read, so that older rows never replace newer ones.
+        // Locked before the rows are written and read, so that older rows never replace newer ones, and nobody else
+        // reads the rows of one project before those of the other.
         let mut table = inner.table.lock().await;
-        let ready = inner.store.ready_deployments(Some(project)).await?;
-        let policy = inner.policies.effective(inner.store.policy(project).await?.as_deref())?;
-        let new = routes::routes(&inner.base_domain, &ready, &policy);
+        let written = write.await?;
+        let mut new = Vec::with_capacity(projects.len());
+        for project in projects {
+            let ready = inner.store.ready_deployments(Some(project)).await?;
+            let policy = inner.policies.effective(inner.store.policy(project).await?.as_deref())?;
+            let domains = inner.store.served_domains(Some(project)).await?;
+            new.push((*project, routes::routes(&inner.base_domain, &ready, &domains, &policy)));
+        }
         let now = Timestamp::now();
-        let told = self.tell(&mut table, |table| table.replace(project, new, |host| inner.certificates.id(host, now)));
-        table.set_told(project, told.version);
-        Ok(told)
+        let told = self.tell(&mut table, |table| {
+            let changes = new.into_iter().map(|(project, routes)| {
+                table.replace(project, routes, |host| inner.certificates.id(host, now))
+            });
+            changes.reduce(table::joined).unwrap_or_default()
+        });
+        for project in projects {
+            table.set_told(project, told.version);
+        }
+        Ok((written, told))
+    }
+
+    /// Whether hosts without a certificate of an ACME authority have one of the development authority.
+    pub fn certifies(&self) -> bool {
+        self.0.certificates.authority_pem().is_some()
     }
 
     /// Sets which proofs of control edges show, which is the change `change` of them. Edges report by themselves when
@@ -253,6 +294,9 @@ impl Hub {
 
     /// Whether a host is a project's.
     pub async fn has_host(&self, project: &ProjectId, host: &str) -> bool {
-        self.0.table.lock().await.hosts(project).any(|known| known == host)
+        let covers = |known: &str| known.strip_prefix('*').is_some_and(|domain| {
+            host.strip_suffix(domain).is_some_and(|label| !label.is_empty() && !label.contains('.'))
+        });
+        self.0.table.lock().await.hosts(project).any(|known| known == host || covers(known))
     }
 }

@@ -25,6 +25,7 @@ use url::Url;
 pub mod api;
 mod auth;
 mod certificates;
+mod domains;
 mod feed;
 mod housekeeping;
 mod issuing;
@@ -38,12 +39,14 @@ mod usage;
 mod zones;
 
 pub use api::openapi;
+pub use domains::DomainsConfig;
 pub use issuing::{Issuing, IssuingAuthority, IssuingError, TxtRecords};
 pub use lifecycle::Lifecycle;
 pub use store::{StoreError, copy, schema};
 pub use zones::{DnsConfig, InputError, Secondary, ZoneError, Zones, ZonesStartError};
 
 use certificates::Certificates;
+use domains::Domains;
 use feed::Hub;
 use policies::Policies;
 use store::Store;
@@ -76,6 +79,8 @@ pub struct Config {
     pub authority: Option<Arc<Authority>>,
     /// Asked for certificates of names that are wanted, in this order.
     pub authorities: Vec<IssuingAuthority>,
+    /// What is to be known of custom domains.
+    pub domains: DomainsConfig,
     /// Whether plain HTTP is led to HTTPS on the sites of projects that do not say otherwise.
     pub https_redirect: bool,
     /// The DNS server.
@@ -184,6 +189,7 @@ impl ControlPlane {
             Issuing::new(store.clone(), config.keys.clone(), authorities, records, hub.clone(), changed).await?;
         let lifecycle = Lifecycle::new(store.clone(), hub.clone(), &config, ports.clone());
         lifecycle.recover().await?;
+        let domains = Domains::new(store.clone(), hub.clone(), issuing.clone(), &config);
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(zones.clone().follow(stop.clone()));
@@ -191,11 +197,13 @@ impl ControlPlane {
         tasks.spawn(lifecycle.clone().sweep(stop.clone()));
         tasks.spawn(housekeeping::run(store.clone(), hub.clone(), zones.clone(), config.keys.clone(), stop.clone()));
         tasks.spawn(issuing.clone().run(stop.clone()));
+        tasks.spawn(domains.clone().run(stop.clone()));
         let (counts, keep_counts) = Counts::start(store.clone(), stop.clone());
         tasks.spawn(keep_counts);
         let state = api::State::new(api::Inner {
             store: store.clone(),
             lifecycle: lifecycle.clone(),
+            domains,
             hub,
             policies,
             certificates,

@@ -102,6 +102,7 @@ impl Platform {
             max_upload_bytes: settings.sources.upload.0,
             authority: authority.clone(),
             authorities: Vec::new(),
+            domains: settings.domains(),
             https_redirect: settings.edge.https_redirect,
             dns: settings.dns(own_addresses(&[visitors.addr, secure_visitors.addr]))?,
             lookup: settings.lookup.clone(),

@@ -128,7 +128,9 @@ pub(super) async fn remove(
     Path(project): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let row = state.project(&project).await?;
+    let domains = state.0.domains.of_project(&row.id).await?;
     state.0.lifecycle.delete_project(&row).await?;
+    state.0.domains.gone(&domains).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -118,8 +118,8 @@ impl Seen {
         let mut at = name.as_str().to_owned();
         let mut records = Vec::new();
         for next in &self.cnames {
-            records.push(Record { name: at, kind: RecordKind::Cname, value: next.clone() });
-            at.clone_from(next);
+            let name = std::mem::replace(&mut at, next.clone());
+            records.push(Record { name, kind: RecordKind::Cname, value: next.clone() });
         }
         records.extend(self.addresses.iter().map(|address| {
             let kind = if address.is_ipv4() { RecordKind::A } else { RecordKind::Aaaa };

@@ -4,20 +4,23 @@ use std::time::Duration;
 
 use common::deployment::Failure;
 use common::domain::hostname::Finding;
-use common::domain::{Event, Hostname, Proof, Verdict};
+use common::domain::{Event, Expected, Hostname, Proof, Verdict};
 use common::time::Timestamp;
 use futures::StreamExt as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{Holder, Known, Leads, judge};
 use super::look::look;
 use super::{DomainError, Domains, TRIES};
-use crate::store::domains::DomainRow;
+use crate::store::domains::{DomainRow, LEASE};
 
 /// Domains that are looked at together, by one control plane: they mostly wait for the network.
 const AT_ONCE: usize = 32;
 /// Longest time between two questions to the database: other control planes attach domains too.
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
+/// Time between two looks at a row that somebody else works on, which mostly takes some hundred milliseconds.
+const ANOTHERS_LOOK: Duration = Duration::from_millis(100);
 /// Wait after the database failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -49,10 +52,9 @@ impl Domains {
                 break;
             }
             futures::stream::iter(due)
-                .for_each_concurrent(AT_ONCE, |row| async {
-                    let name = row.name.clone();
-                    if let Err(error) = self.look(row).await {
-                        tracing::error!(domain = %name, %error, "a domain can't be looked at");
+                .for_each_concurrent(AT_ONCE, |row| async move {
+                    if let Err(error) = self.try_look(&row).await {
+                        tracing::error!(domain = %row.name, %error, "a domain can't be looked at");
                     }
                 })
                 .await;
@@ -64,22 +66,32 @@ impl Domains {
 
     /// A person asks for a look now. Returns the domain after it.
     pub(crate) async fn check(&self, row: DomainRow) -> Result<DomainRow, DomainError> {
-        let row = self.step(row, Event::Asked).await?;
-        self.look(row).await
+        let mut row = self.step(row, Event::Asked).await?;
+        let asked = row.version;
+        let begun = Instant::now();
+        // Another control plane, or this one's own work, may be faster.
+        while row.version == asked && begun.elapsed() < LEASE {
+            if let Some(looked) = self.try_look(&row).await? {
+                return Ok(looked);
+            }
+            tokio::time::sleep(ANOTHERS_LOOK).await;
+            row = self.row(&row.account, &row.name).await?;
+        }
+        Ok(row)
     }
 
-    /// Looks at a domain's DNS, unless somebody does so already, and does what follows.
-    pub(super) async fn look(&self, row: DomainRow) -> Result<DomainRow, DomainError> {
+    /// Looks at a domain's DNS and does what follows; `None` when somebody does so already.
+    async fn try_look(&self, row: &DomainRow) -> Result<Option<DomainRow>, DomainError> {
         let inner = &self.0;
-        if !inner.store.lease_domain(&row, &inner.holder, Timestamp::now()).await? {
-            return self.row(&row.account, &row.name).await;
+        if !inner.store.lease_domain(row, &inner.holder, Timestamp::now()).await? {
+            return Ok(None);
         }
         let looked = self.looked(row.clone()).await;
         if looked.is_err() {
             // Its time is still over: it is looked at again.
-            inner.store.release_domain(&row, &inner.holder).await?;
+            inner.store.release_domain(row, &inner.holder).await?;
         }
-        looked
+        looked.map(Some)
     }
 
     async fn looked(&self, mut row: DomainRow) -> Result<DomainRow, DomainError> {
@@ -102,6 +114,8 @@ impl Domains {
                 break;
             }
         }
+        // Others change it all the time: its time has come again already.
+        self.0.store.release_domain(&row, &self.0.holder).await?;
         Ok(row)
     }
 
@@ -116,11 +130,25 @@ impl Domains {
         Ok(loser.hostname.clone().on(Event::Taken(Failure::new("taken", message)), now, self.0.config.notice)?)
     }
 
+    /// Names below `localhost` are nobody's in particular: whoever attaches one first has it.
+    async fn local(&self, row: &DomainRow) -> Result<Verdict, DomainError> {
+        let served = self.0.store.served_domain(&row.name).await?;
+        Ok(match served.filter(|served| served.account != row.account) {
+            None => Verdict::Ours(Proof::Local),
+            Some(_) => Verdict::Not {
+                finding: Finding::Held,
+                cause: Failure::new("held_by_another_account", format!("Another account holds {}.", row.name)),
+                seen: Vec::new(),
+                expected: Expected::default(),
+            },
+        })
+    }
+
     /// What the DNS says of a domain, and the other account's domain that stands in its way.
-    async fn verdict(&self, row: &DomainRow) -> Result<(Verdict, Option<DomainRow>), DomainError> {
+    pub(super) async fn verdict(&self, row: &DomainRow) -> Result<(Verdict, Option<DomainRow>), DomainError> {
         let inner = &self.0;
         if row.name.is_local() {
-            return Ok((Verdict::Ours(Proof::Local), None));
+            return Ok((self.local(row).await?, None));
         }
         let holder = match row.hostname.is_served() {
             true => None,

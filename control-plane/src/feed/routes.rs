@@ -11,6 +11,7 @@ use common::route::{Earlier, Route, Target};
 use common::time::Timestamp;
 
 use crate::store::deployments::DeploymentRow;
+use crate::store::domains::DomainRow;
 
 /// How long an earlier deployment's fingerprinted files stay reachable under the project's address: a
 /// visitor with the old page open still gets its chunks.
@@ -18,8 +19,13 @@ const EARLIER_ASSETS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most earlier deployments a route names; more than one flip an hour for a day.
 const MAX_EARLIER: usize = 32;
 
-/// The routes of one project by host: its own address, and each ready deployment's.
-pub(super) fn routes(base_domain: &str, ready: &[DeploymentRow], policy: &Arc<Policy>) -> BTreeMap<String, Route> {
+/// The routes of one project by host: its own address, its domains, and each ready deployment's address.
+pub(super) fn routes(
+    base_domain: &str,
+    ready: &[DeploymentRow],
+    domains: &[DomainRow],
+    policy: &Arc<Policy>,
+) -> BTreeMap<String, Route> {
     let mut routes = BTreeMap::new();
     let now = Timestamp::now();
     for row in ready {
@@ -50,7 +56,35 @@ pub(super) fn routes(base_domain: &str, ready: &[DeploymentRow], policy: &Arc<Po
             }
         }
     }
+    if let Some(live) = ready.iter().find(|row| row.live) {
+        let own = routes.get(&format!("{}.{base_domain}", live.project_name)).cloned();
+        for domain in domains {
+            routes.extend(own.as_ref().map(|own| (domain.name.as_str().to_owned(), of_domain(domain, own))));
+        }
+    }
     routes
+}
+
+/// A domain's route, which is the project's own but for what its settings say.
+fn of_domain(domain: &DomainRow, own: &Route) -> Route {
+    let settings = &domain.settings;
+    let mut policy = Arc::clone(&own.policy);
+    if settings.https_redirect.is_some() || settings.hsts.is_some() {
+        let https = &mut Arc::make_mut(&mut policy).https;
+        https.redirect = settings.https_redirect.unwrap_or(https.redirect);
+        https.hsts = settings.hsts.or(https.hsts);
+    }
+    let target = match &settings.redirect {
+        None => own.target.clone(),
+        Some(redirect) => {
+            // Who is led elsewhere logs in there.
+            if !policy.protection.is_empty() {
+                Arc::make_mut(&mut policy).protection.clear();
+            }
+            Target::Redirect { to: redirect.to.as_str().to_owned(), status: redirect.status.into() }
+        }
+    };
+    Route { host: domain.name.as_str().into(), target, policy, ..own.clone() }
 }
 
 /// Static deployments that were live within the last days, newest first.

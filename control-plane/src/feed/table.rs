@@ -206,6 +206,15 @@ impl Table {
     }
 }
 
+/// Two changes that follow one another as one. What the first removes, the second may add again.
+pub(super) fn joined(mut first: Change, second: Change) -> Change {
+    first.upsert.extend(second.upsert);
+    first.remove.extend(second.remove);
+    first.certificates.extend(second.certificates);
+    first.certificates_removed.extend(second.certificates_removed);
+    first
+}
+
 /// The wildcard that covers a host (RFC 6125 section 6.4.3).
 fn wildcard_of(host: &str) -> Option<String> {
     host.split_once('.').map(|(_, parent)| format!("*.{parent}"))

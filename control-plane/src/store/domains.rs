@@ -16,8 +16,15 @@ use super::{Store, StoreError, json, parsed, to_json};
 /// process that died.
 pub const LEASE: Duration = Duration::from_secs(90);
 
-const SELECT: &str =
-    "SELECT domains.*, projects.name AS project_name FROM domains JOIN projects ON projects.id = domains.project";
+/// A query of domains with their projects' names.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT domains.*, projects.name AS project_name FROM domains JOIN projects ON projects.id = domains.project ",
+            $rest
+        )
+    };
+}
 
 /// A domain's row, with its project's name.
 #[derive(Clone, Debug)]
@@ -114,7 +121,7 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn domain(&self, account: &str, name: &DomainName) -> Result<Option<DomainRow>, StoreError> {
-        let row = sqlx::query(&format!("{SELECT} WHERE domains.name = $1 AND domains.account = $2"))
+        let row = sqlx::query(select!("WHERE domains.name = $1 AND domains.account = $2"))
             .bind(name.as_str())
             .bind(account)
             .fetch_optional(&self.pool)
@@ -127,8 +134,8 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn domains(&self, project: &ProjectId, after: &str, limit: u32) -> Result<Vec<DomainRow>, StoreError> {
-        let rows = sqlx::query(&format!(
-            "{SELECT} WHERE domains.project = $1 AND domains.name > $2 ORDER BY domains.name LIMIT $3"
+        let rows = sqlx::query(select!(
+            "WHERE domains.project = $1 AND domains.name > $2 ORDER BY domains.name LIMIT $3"
         ))
         .bind(project.as_str())
         .bind(after)
@@ -144,13 +151,11 @@ impl Store {
     /// When the database failed.
     pub async fn served_domains(&self, project: Option<&ProjectId>) -> Result<Vec<DomainRow>, StoreError> {
         let query = match project {
-            Some(_) => format!("{SELECT} WHERE domains.served = 1 AND domains.project = $1"),
-            None => format!("{SELECT} WHERE domains.served = 1"),
+            Some(project) => {
+                sqlx::query(select!("WHERE domains.served = 1 AND domains.project = $1")).bind(project.as_str())
+            }
+            None => sqlx::query(select!("WHERE domains.served = 1")),
         };
-        let mut query = sqlx::query(&query);
-        if let Some(project) = project {
-            query = query.bind(project.as_str());
-        }
         query.fetch_all(&self.pool).await?.iter().map(read).collect()
     }
 
@@ -163,9 +168,8 @@ impl Store {
         let mut holders = Vec::new();
         let wildcard = format!("*.{}", name.parent());
         let around = [name.as_str(), wildcard.as_str()].into_iter().chain(name.ancestors());
-        let others = format!("{SELECT} WHERE domains.served = 1 AND domains.account <> $1");
         for around in around {
-            let row = sqlx::query(&format!("{others} AND domains.name = $2"))
+            let row = sqlx::query(select!("WHERE domains.served = 1 AND domains.account <> $1 AND domains.name = $2"))
                 .bind(account)
                 .bind(around)
                 .fetch_optional(&self.pool)
@@ -173,7 +177,9 @@ impl Store {
             holders.extend(row.as_ref().map(read).transpose()?);
         }
         if name.is_wildcard() {
-            let row = sqlx::query(&format!("{others} AND domains.parent = $2 ORDER BY domains.name LIMIT 1"))
+            let row = sqlx::query(select!(
+                "WHERE domains.served = 1 AND domains.account <> $1 AND domains.parent = $2 ORDER BY domains.name LIMIT 1"
+            ))
                 .bind(account)
                 .bind(name.base())
                 .fetch_optional(&self.pool)
@@ -189,27 +195,11 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn served_domain(&self, name: &DomainName) -> Result<Option<DomainRow>, StoreError> {
-        let row = sqlx::query(&format!("{SELECT} WHERE domains.served = 1 AND domains.name = $1"))
+        let row = sqlx::query(select!("WHERE domains.served = 1 AND domains.name = $1"))
             .bind(name.as_str())
             .fetch_optional(&self.pool)
             .await?;
         row.as_ref().map(read).transpose()
-    }
-
-    /// Domains of an account that lead their visitors to this one.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn domains_that_lead_to(&self, row: &DomainRow) -> Result<Vec<DomainRow>, StoreError> {
-        let mut found = Vec::new();
-        let mut after = String::new();
-        loop {
-            let page = self.domains(&row.project, &after, common::api::MAX_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(found) };
-            after = last.name.as_str().to_owned();
-            let leads = |other: &DomainRow| other.settings.redirect.as_ref().is_some_and(|to| to.to == row.name);
-            found.extend(page.into_iter().filter(leads));
-        }
     }
 
     /// Replaces a domain's settings.
@@ -271,8 +261,8 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn due_domains(&self, now: Timestamp, limit: u32) -> Result<Vec<DomainRow>, StoreError> {
-        let rows = sqlx::query(&format!(
-            "{SELECT} WHERE domains.next_check <= $1 AND (domains.lease_until IS NULL OR domains.lease_until <= $1) \
+        let rows = sqlx::query(select!(
+            "WHERE domains.next_check <= $1 AND (domains.lease_until IS NULL OR domains.lease_until <= $1) \
              ORDER BY domains.next_check LIMIT $2"
         ))
         .bind(now.as_millis())
@@ -376,6 +366,7 @@ async fn save(connection: &mut AnyConnection, row: &DomainRow, hostname: &Hostna
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ mod certificates;
 mod challenges;
 mod database;
 mod deployments;
+mod domains;
 mod edges;
 mod env;
 mod feed;

@@ -13,7 +13,7 @@ use common::queue::memory::MemoryQueue;
 use common::queue::{Lease, Queue};
 use common::route::{EDGE_HEADER, EDGE_ID_HEADER};
 use common::secret::{MasterKey, Secret};
-use control_plane::{Config, ControlPlane, DnsConfig, Ports, StartError};
+use control_plane::{Config, ControlPlane, DnsConfig, DomainsConfig, Ports, StartError};
 use futures::{SinkExt as _, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -106,6 +106,7 @@ impl Platform {
             max_upload_bytes: MAX_UPLOAD,
             authority: authority(folder.path()),
             authorities: Vec::new(),
+            domains: DomainsConfig::default(),
             https_redirect: false,
             dns: dns(),
             lookup: lookup::Settings::default(),

@@ -2,17 +2,17 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use pingora_http::RequestHeader;
 
 use super::visitor::Scheme;
-use super::{Ctx, kept};
+use super::{Ctx, Request, kept};
 use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
 
 /// The redirect of a request for such a host. It stays with the visitor's scheme and port: whether the other host wants
 /// HTTPS is its own affair.
-pub(super) fn lead(request: &RequestHeader, ctx: &Ctx, entry: &Entry, to: &str, status: u16) -> Reply {
+pub(super) fn lead(request: &Request<'_>, ctx: &Ctx, entry: &Entry, to: &str, status: u16) -> Reply {
+    let request = request.header();
     let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
     let Some(location) = location(ctx.scheme, to, kept::port(request), path) else {
         return Page::Internal.reply(request, Some(entry));
