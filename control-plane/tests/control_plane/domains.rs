@@ -60,7 +60,7 @@ impl Dns {
         let platform = Platform::start_with(move |config| {
             config.base_domain = "apps.example".to_owned();
             config.domains.addresses = vec![EDGE.parse().unwrap()];
-            config.domains.lookup = lookup;
+            config.domains.lookup = lookup.clone();
             config.domains.notice = notice;
         })
         .await;
