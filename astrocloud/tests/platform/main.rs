@@ -8,6 +8,7 @@ mod support;
 mod api_page;
 mod apps;
 mod cli;
+mod domains;
 mod edge_role;
 mod frameworks;
 mod git;
