@@ -84,9 +84,7 @@ impl Table {
         if let Some(entry) = self.routes.get(host) {
             return Some(Cow::Borrowed(entry));
         }
-        let wildcard = self.routes.get(&wildcard(host)?)?;
-        // A host that itself begins with an asterisk is none.
-        (!host.starts_with('*')).then(|| Cow::Owned(wildcard.below(host)))
+        Some(Cow::Owned(self.routes.get(&wildcard(host)?)?.below(host)))
     }
 
     /// Id of the certificate for a host in lower case: the host's own, or that of its wildcard.
