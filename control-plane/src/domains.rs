@@ -9,12 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::domain::api::{Domain, DomainChange, DomainRedirect, DomainSettings, NewDomain};
-use common::domain::hostname::IllegalTransition;
-use common::domain::name::InvalidDomain;
 use common::domain::{DomainName, Event, Hostname};
 use common::api::MAX_PAGE;
 use common::id::ProjectId;
-use common::name::ProjectName;
 use common::time::Timestamp;
 use lookup::Lookup;
 use tokio::sync::Notify;
@@ -27,11 +24,13 @@ use crate::store::projects::ProjectRow;
 use crate::store::{Store, StoreError};
 
 mod certificate;
+mod error;
 mod judge;
 mod look;
 mod records;
 mod work;
 
+pub(crate) use error::DomainError;
 use records::Records;
 
 /// How often a change is tried again that another one came before.
@@ -62,92 +61,6 @@ impl Default for DomainsConfig {
     }
 }
 
-/// Why an operation was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum DomainError {
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It can't be attached at all.
-    #[error(transparent)]
-    Name(#[from] InvalidDomain),
-    /// There is none.
-    #[error("there is no domain `{0}`: `astrocloud domains ls` lists a project's")]
-    NoSuchDomain(DomainName),
-    /// The account has it.
-    #[error("`{name}` is attached to the project `{project}` already: `astrocloud domains transfer` moves it")]
-    Attached {
-        /// Which.
-        name: DomainName,
-        /// To what.
-        project: ProjectName,
-    },
-    /// The plan has no room.
-    #[error(
-        "the project `{project}` has {limit} domains, as many as it may: remove one that is not needed, or ask the \
-         operator to raise `limits.domains_per_project`"
-    )]
-    TooMany {
-        /// Whose.
-        project: ProjectName,
-        /// How many.
-        limit: u32,
-    },
-    /// It has no other one.
-    #[error("`{0}` has no counterpart: only a registered name and its `www.` make a pair; attach the other name by itself")]
-    NoPair(DomainName),
-    /// Both are given.
-    #[error("a pair leads from the other name to this one, so this one can't lead elsewhere: leave out one of the two")]
-    PairAndRedirect,
-    /// Nothing can lead a registered name here.
-    #[error(
-        "`{0}` is a registered name, which needs A or AAAA records with the addresses of this installation's edges, and \
-         these are not set: ask the operator to set `domains.addresses`, or attach `www.{0}`"
-    )]
-    NoAddresses(DomainName),
-    /// A redirect that leads nowhere.
-    #[error("visitors of `{from}` can't be led to `{to}`: {why}")]
-    BadRedirect {
-        /// From where.
-        from: DomainName,
-        /// To where.
-        to: DomainName,
-        /// Why not.
-        why: &'static str,
-    },
-    /// Others lead to it.
-    #[error("visitors of `{by}` are led to `{name}`: change or remove that domain first")]
-    LedTo {
-        /// Which.
-        name: DomainName,
-        /// By which.
-        by: DomainName,
-    },
-    /// It leads to one that stays.
-    #[error("visitors of `{name}` are led to `{to}`: move that domain, which takes this one along, or end the redirect first")]
-    LeadsAway {
-        /// Which.
-        name: DomainName,
-        /// To which.
-        to: DomainName,
-    },
-    /// The other project has nothing to show.
-    #[error("the project `{0}` has no live deployment, so visitors of the domain would find nothing: deploy it first")]
-    NotLive(ProjectName),
-    /// The other project is another account's.
-    #[error("the project `{0}` is another account's: attach the domain there, and show by the TXT record whose it is")]
-    OtherAccount(ProjectName),
-    /// Its state does not allow it.
-    #[error(transparent)]
-    State(#[from] IllegalTransition),
-    /// Others change it.
-    #[error("the domain is being changed by others at the same time: try again")]
-    Busy,
-    /// Certificates can't be asked for.
-    #[error(transparent)]
-    Issuing(#[from] crate::issuing::IssuingError),
-}
-
 /// Operations on domains. Cheap to clone.
 #[derive(Clone)]
 pub struct Domains(Arc<Inner>);
@@ -169,16 +82,23 @@ struct Inner {
 
 impl Domains {
     /// Operations on the rows of `store`.
-    pub(crate) fn new(store: Store, hub: Hub, issuing: Issuing, config: &crate::Config) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        hub: Hub,
+        issuing: Issuing,
+        config: DomainsConfig,
+        base_domain: &str,
+        sites_url: &Url,
+    ) -> Self {
         Self(Arc::new(Inner {
             store,
             hub,
             issuing,
-            lookup: Lookup::new(config.domains.lookup.clone()),
-            records: Records::new(&config.base_domain, &config.domains.addresses),
-            config: config.domains.clone(),
-            base_domain: config.base_domain.clone(),
-            sites_url: config.sites_url.clone(),
+            lookup: Lookup::new(config.lookup.clone()),
+            records: Records::new(base_domain, &config.addresses),
+            config,
+            base_domain: base_domain.to_owned(),
+            sites_url: sites_url.clone(),
             holder: common::secret::Secret::random("").reveal().to_owned(),
             woken: Notify::new(),
         }))
@@ -441,3 +361,6 @@ impl Domains {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

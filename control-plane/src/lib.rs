@@ -189,7 +189,8 @@ impl ControlPlane {
             Issuing::new(store.clone(), config.keys.clone(), authorities, records, hub.clone(), changed).await?;
         let lifecycle = Lifecycle::new(store.clone(), hub.clone(), &config, ports.clone());
         lifecycle.recover().await?;
-        let domains = Domains::new(store.clone(), hub.clone(), issuing.clone(), &config);
+        let (known, base, sites) = (config.domains.clone(), &config.base_domain, &config.sites_url);
+        let domains = Domains::new(store.clone(), hub.clone(), issuing.clone(), known, base, sites);
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(zones.clone().follow(stop.clone()));

@@ -1,7 +1,9 @@
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use peers::Net;
+use peers::{Net, World};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -10,41 +12,34 @@ use crate::support::{Answer, Platform, until};
 /// The edges' address, which registered names point to.
 const EDGE: &str = "203.0.113.7";
 
-/// A root and `example.`, served by NSD and by the platform's own DNS server.
+/// A root, `example.`, and `acme.example.` with lines of the test's.
 struct Dns {
-    net: Net,
-    root: IpAddr,
-    answers: std::sync::Arc<dns::answer::Answers>,
-    serial: std::cell::Cell<u32>,
+    world: World,
+    zone: IpAddr,
+    answers: Arc<dns::answer::Answers>,
+    serial: AtomicU32,
 }
 
 impl Dns {
     async fn start() -> Self {
         let mut net = Net::new().unwrap();
-        let (root, zone) = (net.address(), net.address());
-        let text = format!(
-            "$TTL 60\n@ IN SOA ns.root. hostmaster 1 3600 600 1209600 60\n@ IN NS ns.root.\nns.root. IN A {root}\n\
-             example. IN NS ns.nic.example.\nns.nic.example. IN A {zone}\n"
-        );
-        net.nsd(root, &[(".", &text)]).await.unwrap();
-        let answers = net.own(zone, "example.", &zone_text(1, zone, ""), None).await.unwrap();
-        let dns = Self { net, root, answers, serial: std::cell::Cell::new(1) };
-        dns.set("");
-        dns
+        let zone = net.address();
+        let mut world = World::plain(net, &format!("acme IN NS ns.acme\nns.acme IN A {zone}\n")).await.unwrap();
+        let answers = world.net.own(zone, "acme.example.", &zone_text(1, zone, ""), None).await.unwrap();
+        Self { world, zone, answers, serial: AtomicU32::new(1) }
     }
 
-    /// Puts these lines in place of what `example.` had.
+    /// Puts these lines in place of what `acme.example.` had.
     fn set(&self, lines: &str) {
-        self.serial.set(self.serial.get() + 1);
-        let zone = self.net.servers()[1].parse::<std::net::SocketAddr>().unwrap().ip();
-        let text = zone_text(self.serial.get(), zone, lines);
-        self.answers.publish(std::sync::Arc::new(peers::zone("example.", &text, None).unwrap()));
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
+        let text = zone_text(serial, self.zone, lines);
+        self.answers.publish(Arc::new(peers::zone("acme.example.", &text, None).unwrap()));
     }
 
     fn settings(&self) -> lookup::Settings {
         lookup::Settings {
-            roots: vec![self.net.socket(self.root).to_string().parse().unwrap()],
-            servers: self.net.servers().iter().map(|server| server.parse().unwrap()).collect(),
+            roots: vec![self.world.root().parse().unwrap()],
+            servers: self.world.net.servers().iter().map(|server| server.parse().unwrap()).collect(),
             server_timeout: Duration::from_millis(600),
             ..lookup::Settings::default()
         }
@@ -71,8 +66,8 @@ impl Dns {
 
 fn zone_text(serial: u32, address: IpAddr, lines: &str) -> String {
     format!(
-        "$ORIGIN example.\n$TTL 60\n@ IN SOA ns.nic hostmaster {serial} 3600 600 1209600 60\n@ IN NS ns.nic\n\
-         ns.nic IN A {address}\n{lines}"
+        "$ORIGIN acme.example.\n$TTL 60\n@ IN SOA ns hostmaster {serial} 3600 600 1209600 60\n@ IN NS ns\n\
+         ns IN A {address}\n{lines}"
     )
 }
 
@@ -147,10 +142,10 @@ async fn a_name_that_leads_elsewhere_says_what_was_seen_and_what_is_expected() {
     let platform = dns.platform().await;
     attach(&platform, json!({ "name": "www.acme.example" })).await;
     for (lines, expected) in [
-        ("www.acme IN CNAME other.example.\nother IN A 198.51.100.7\n", ("misconfigured", "wrong_cname")),
-        ("www.acme IN A 198.51.100.7\n", ("misconfigured", "wrong_address")),
-        ("www.acme IN A 203.0.113.7\n", ("misconfigured", "ownership_not_shown")),
-        ("www.acme IN CNAME nobody.apps.example.\n", ("misconfigured", "no_such_project")),
+        ("www IN CNAME other\nother IN A 198.51.100.7\n", ("misconfigured", "wrong_cname")),
+        ("www IN A 198.51.100.7\n", ("misconfigured", "wrong_address")),
+        ("www IN A 203.0.113.7\n", ("misconfigured", "ownership_not_shown")),
+        ("www IN CNAME nobody.apps.example.\n", ("misconfigured", "no_such_project")),
         ("", ("pending_dns", "no_records")),
     ] {
         dns.set(lines);
@@ -173,9 +168,9 @@ async fn a_name_that_moves_away_is_told_so_first_and_then_no_longer_served() {
         let platform = dns.platform_with(notice).await;
         platform.deploy("shop").await;
         attach(&platform, json!({ "name": "www.acme.example" })).await;
-        dns.set("www.acme IN CNAME shop.apps.example.\n");
+        dns.set("www IN CNAME shop.apps.example.\n");
         assert_eq!(state(&check(&platform, "www.acme.example").await).0, "active");
-        dns.set("www.acme IN A 198.51.100.7\n");
+        dns.set("www IN A 198.51.100.7\n");
         let told = check(&platform, "www.acme.example").await;
         if is_over {
             until(|| async {
@@ -197,10 +192,9 @@ async fn a_dns_that_does_not_answer_changes_nothing_but_the_cause() {
     let platform = dns.platform().await;
     platform.deploy("shop").await;
     attach(&platform, json!({ "name": "www.acme.example" })).await;
-    dns.set("www.acme IN CNAME shop.apps.example.\n");
+    dns.set("www IN CNAME shop.apps.example.\n");
     assert_eq!(state(&check(&platform, "www.acme.example").await).0, "active");
-    let Dns { net, .. } = dns;
-    drop(net);
+    drop(dns.world);
     let doubted = check(&platform, "www.acme.example").await;
     assert_eq!(doubted["hostname"]["state"], "active");
     assert_eq!(doubted["hostname"]["doubt"]["code"], "dns_not_answering", "{doubted}");
