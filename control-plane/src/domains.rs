@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::api::MAX_PAGE;
 use common::domain::api::{Domain, DomainChange, DomainRedirect, DomainSettings, NewDomain};
 use common::domain::{DomainName, Event, Hostname};
-use common::api::MAX_PAGE;
 use common::id::ProjectId;
 use common::time::Timestamp;
 use lookup::Lookup;
@@ -19,9 +19,9 @@ use url::Url;
 
 use crate::feed::Hub;
 use crate::issuing::Issuing;
+use crate::store::Store;
 use crate::store::domains::{Attached, DomainRow};
 use crate::store::projects::ProjectRow;
-use crate::store::{Store, StoreError};
 
 mod certificate;
 mod error;
@@ -41,8 +41,6 @@ const TRIES: usize = 5;
 pub struct DomainsConfig {
     /// The edges' public addresses, to which registered names point.
     pub addresses: Vec<IpAddr>,
-    /// How the DNS is asked.
-    pub lookup: lookup::Settings,
     /// How long a domain that leads elsewhere is served on.
     pub notice: Duration,
     /// Most domains of a project.
@@ -53,7 +51,6 @@ impl Default for DomainsConfig {
     fn default() -> Self {
         Self {
             addresses: Vec::new(),
-            lookup: lookup::Settings::default(),
             // A weekend in which nobody reads what the platform says.
             notice: Duration::from_secs(3 * 24 * 60 * 60),
             per_project: 100,
@@ -86,6 +83,7 @@ impl Domains {
         store: Store,
         hub: Hub,
         issuing: Issuing,
+        lookup: Lookup,
         config: DomainsConfig,
         base_domain: &str,
         sites_url: &Url,
@@ -94,7 +92,7 @@ impl Domains {
             store,
             hub,
             issuing,
-            lookup: Lookup::new(config.lookup.clone()),
+            lookup,
             records: Records::new(base_domain, &config.addresses),
             config,
             base_domain: base_domain.to_owned(),
@@ -114,8 +112,7 @@ impl Domains {
     pub(crate) async fn attach(&self, project: &ProjectRow, new: NewDomain) -> Result<Vec<DomainRow>, DomainError> {
         let now = Timestamp::now();
         let name = new.name.outside(&self.0.base_domain)?;
-        let settings =
-            DomainSettings { redirect: new.redirect, https_redirect: new.https_redirect, hsts: new.hsts };
+        let settings = DomainSettings { redirect: new.redirect, https_redirect: new.https_redirect, hsts: new.hsts };
         let mut wanted = vec![(name.clone(), settings.clone())];
         if new.pair {
             if settings.redirect.is_some() {

@@ -114,7 +114,9 @@ impl Hub {
             let policy = policies.effective(said.remove(&id).as_deref())?;
             // Nobody is told: whoever connects gets the snapshot.
             let domains = domains.remove(&id).unwrap_or_default();
-            table.replace(&id, routes::routes(&base_domain, &rows, &domains, &policy), |host| certificates.id(host, now));
+            table.replace(&id, routes::routes(&base_domain, &rows, &domains, &policy), |host| {
+                certificates.id(host, now)
+            });
         }
         let table = Mutex::new(table);
         let (edges, next_edge) = (std::sync::Mutex::default(), AtomicU64::new(1));
@@ -224,9 +226,9 @@ impl Hub {
         }
         let now = Timestamp::now();
         let told = self.tell(&mut table, |table| {
-            let changes = new.into_iter().map(|(project, routes)| {
-                table.replace(project, routes, |host| inner.certificates.id(host, now))
-            });
+            let changes = new
+                .into_iter()
+                .map(|(project, routes)| table.replace(project, routes, |host| inner.certificates.id(host, now)));
             changes.reduce(table::joined).unwrap_or_default()
         });
         for project in projects {
@@ -294,9 +296,11 @@ impl Hub {
 
     /// Whether a host is a project's.
     pub async fn has_host(&self, project: &ProjectId, host: &str) -> bool {
-        let covers = |known: &str| known.strip_prefix('*').is_some_and(|domain| {
-            host.strip_suffix(domain).is_some_and(|label| !label.is_empty() && !label.contains('.'))
-        });
+        let covers = |known: &str| {
+            known.strip_prefix('*').is_some_and(|domain| {
+                host.strip_suffix(domain).is_some_and(|label| !label.is_empty() && !label.contains('.'))
+            })
+        };
         self.0.table.lock().await.hosts(project).any(|known| known == host || covers(known))
     }
 }

@@ -190,7 +190,8 @@ impl ControlPlane {
         let lifecycle = Lifecycle::new(store.clone(), hub.clone(), &config, ports.clone());
         lifecycle.recover().await?;
         let (known, base, sites) = (config.domains.clone(), &config.base_domain, &config.sites_url);
-        let domains = Domains::new(store.clone(), hub.clone(), issuing.clone(), known, base, sites);
+        let asks = lookup.clone();
+        let domains = Domains::new(store.clone(), hub.clone(), issuing.clone(), asks, known, base, sites);
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(zones.clone().follow(stop.clone()));

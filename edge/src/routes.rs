@@ -331,9 +331,8 @@ mod tests {
     fn a_host_without_a_route_of_its_own_has_that_of_the_wildcard_right_above_it() {
         let table = Table::from(snapshot(1, ["*.example.com", "shop.example.com"].map(route).into()));
         let found = |host: &str| table.find(host).map(|entry| entry.route.deployment.clone());
-        let [wild, shop] = ["*.example.com", "shop.example.com"].map(|name| {
-            table.routes.get(name).map(|entry| entry.route.deployment.clone())
-        });
+        let [wild, shop] = ["*.example.com", "shop.example.com"]
+            .map(|name| table.routes.get(name).map(|entry| entry.route.deployment.clone()));
         for (host, expected) in [
             ("shop.example.com", &shop),
             ("blog.example.com", &wild),

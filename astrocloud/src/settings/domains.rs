@@ -45,7 +45,6 @@ impl Settings {
     pub fn domains(&self) -> DomainsConfig {
         DomainsConfig {
             addresses: self.domains.addresses.clone(),
-            lookup: self.lookup.clone(),
             notice: self.domains.notice,
             per_project: self.limits.domains_per_project,
         }

@@ -26,9 +26,8 @@ async fn a_pair_of_local_domains_works_over_https_at_once() {
     let args = ["domains", "add", "acme.test.localhost", "--project", "shop", "--wait", "--json"];
     let added = platform.cli(&args).await.ok().json();
     assert_eq!(added[0]["hostname"]["state"], "active", "{added}");
-    let args = [
-        "domains", "add", "www.acme.test.localhost", "--redirect-to", "acme.test.localhost", "--project", "shop",
-    ];
+    let args =
+        ["domains", "add", "www.acme.test.localhost", "--redirect-to", "acme.test.localhost", "--project", "shop"];
     platform.cli(&args).await.ok();
     platform.cli(&["domains", "add", "*.acme.test.localhost", "--project", "shop"]).await.ok();
 
@@ -108,7 +107,9 @@ async fn what_is_to_be_set_is_told_and_a_domain_survives_a_restart() {
     // Nothing listens there: the real DNS is not asked.
     let platform = platform_with(&[("ASTROCLOUD_LOOKUP_ROOTS", "127.0.0.1:9")]).await;
     let added = platform.cli(&["domains", "add", "www.bücher.example", "--project", "shop"]).await.ok();
-    for told in ["www.bücher.example (www.xn--bcher-kva.example)", "CNAME  shop.localhost", "TXT  astrocloud-verification="] {
+    for told in
+        ["www.bücher.example (www.xn--bcher-kva.example)", "CNAME  shop.localhost", "TXT  astrocloud-verification="]
+    {
         assert!(added.stdout.contains(told), "{}", added.stdout);
     }
     platform.cli(&["domains", "add", "acme.test.localhost", "--project", "shop"]).await.ok();

@@ -190,7 +190,10 @@ mod tests {
     #[test]
     fn a_change_replaces_what_it_gives_and_takes_back_what_is_null() {
         let before = DomainSettings {
-            redirect: Some(DomainRedirect { to: "www.example.com".parse().unwrap(), status: RedirectStatus::default() }),
+            redirect: Some(DomainRedirect {
+                to: "www.example.com".parse().unwrap(),
+                status: RedirectStatus::default(),
+            }),
             https_redirect: Some(true),
             hsts: None,
         };

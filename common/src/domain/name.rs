@@ -31,7 +31,9 @@ pub struct DomainName(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDomain {
     /// It is more than a name.
-    #[error("`{0}` is more than a domain's name: leave out the scheme, the port and the path, as in `shop.example.com`")]
+    #[error(
+        "`{0}` is more than a domain's name: leave out the scheme, the port and the path, as in `shop.example.com`"
+    )]
     MoreThanName(String),
     /// It is no host name at all.
     #[error(
@@ -52,7 +54,9 @@ pub enum InvalidDomain {
     #[error("`{0}` is too deep: a domain has at most {MAX_LABELS} labels and {MAX_OCTETS} characters in all")]
     TooDeep(String),
     /// It is the platform's own.
-    #[error("`{name}` belongs to the platform's own domain `{base}`, whose names are given to projects: attach a name of yours")]
+    #[error(
+        "`{name}` belongs to the platform's own domain `{base}`, whose names are given to projects: attach a name of yours"
+    )]
     Platform {
         /// The name.
         name: String,

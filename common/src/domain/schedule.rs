@@ -50,7 +50,13 @@ mod tests {
             let next = wait(age);
             assert!(next >= before, "{next:?} after {before:?} at {age:?}");
             before = next;
-            let span = if age < FREQUENT { 0 } else if age < PATIENCE { 1 } else { 2 };
+            let span = if age < FREQUENT {
+                0
+            } else if age < PATIENCE {
+                1
+            } else {
+                2
+            };
             looks[span] += 1;
             age += next;
         }

@@ -22,7 +22,9 @@ impl From<DomainError> for ApiError {
             DomainError::Store(e) => e.into(),
             DomainError::Issuing(_) => Self::internal(&error),
             DomainError::Name(_) | DomainError::NoPair(_) => Self::new(422, "invalid_domain", detail),
-            DomainError::PairAndRedirect | DomainError::BadRedirect { .. } => Self::new(422, "invalid_redirect", detail),
+            DomainError::PairAndRedirect | DomainError::BadRedirect { .. } => {
+                Self::new(422, "invalid_redirect", detail)
+            }
             DomainError::NoSuchDomain(_) => Self::not_found(detail),
             DomainError::Attached { .. } => Self::new(409, "domain_attached", detail),
             DomainError::TooMany { .. } => Self::new(409, "too_many_domains", detail),
@@ -48,7 +50,7 @@ fn sentence(message: &str) -> String {
 impl State {
     /// The domain of this name, in Unicode or as the DNS has it.
     async fn domain(&self, name: &str) -> Result<DomainRow, ApiError> {
-        let name: DomainName = name.parse().map_err(|e| DomainError::Name(e))?;
+        let name: DomainName = name.parse().map_err(DomainError::Name)?;
         Ok(self.0.domains.row(OWNER, &name).await?)
     }
 

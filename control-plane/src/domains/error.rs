@@ -40,7 +40,9 @@ pub enum DomainError {
         limit: u32,
     },
     /// It has no other one.
-    #[error("`{0}` has no counterpart: only a registered name and its `www.` make a pair; attach the other name by itself")]
+    #[error(
+        "`{0}` has no counterpart: only a registered name and its `www.` make a pair; attach the other name by itself"
+    )]
     NoPair(DomainName),
     /// Both are given.
     #[error("a pair leads from the other name to this one, so this one can't lead elsewhere: leave out one of the two")]
@@ -70,7 +72,9 @@ pub enum DomainError {
         by: DomainName,
     },
     /// It leads to one that stays.
-    #[error("visitors of `{name}` are led to `{to}`: move that domain, which takes this one along, or end the redirect first")]
+    #[error(
+        "visitors of `{name}` are led to `{to}`: move that domain, which takes this one along, or end the redirect first"
+    )]
     LeadsAway {
         /// Which.
         name: DomainName,

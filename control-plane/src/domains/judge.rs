@@ -72,11 +72,8 @@ pub fn judge(records: &Records, name: &DomainName, seen: &Seen, known: &Known, e
             return not(Finding::Held, "shown_by_two", message);
         }
         if !is_shown {
-            let message = format!(
-                "Another account holds {}. To show that {name} is yours, {}.",
-                holder.name,
-                set_text()
-            );
+            let message =
+                format!("Another account holds {}. To show that {name} is yours, {}.", holder.name, set_text());
             return not(Finding::Held, "held_by_another_account", message);
         }
     }
@@ -92,10 +89,9 @@ pub fn judge(records: &Records, name: &DomainName, seen: &Seen, known: &Known, e
     };
     let point = told(&expected);
     let (code, message) = match (known.leads_to, seen.cnames.last()) {
-        (Some(Leads::Others), Some(cname)) => (
-            "another_accounts_project",
-            format!("{name} leads to {cname}, a project of another account. Set {point}."),
-        ),
+        (Some(Leads::Others), Some(cname)) => {
+            ("another_accounts_project", format!("{name} leads to {cname}, a project of another account. Set {point}."))
+        }
         (Some(Leads::Nobody), Some(cname)) => {
             ("no_such_project", format!("{name} leads to {cname}, and there is no such project. Set {point}."))
         }

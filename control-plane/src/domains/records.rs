@@ -100,9 +100,8 @@ mod tests {
 
     #[test]
     fn the_text_is_another_for_each_account_name_and_installation() {
-        let text = |base: &str, name: &str, account: &str| {
-            Records::new(base, &[]).text(&name.parse().unwrap(), account)
-        };
+        let text =
+            |base: &str, name: &str, account: &str| Records::new(base, &[]).text(&name.parse().unwrap(), account);
         let mut all = vec![
             text("a.example", "example.com", "a"),
             text("a.example", "example.com", "b"),

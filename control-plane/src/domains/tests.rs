@@ -37,16 +37,14 @@ impl Accounts {
         let hub = Hub::load(store.clone(), base.into(), policies, certificates, Vec::new(), Arc::clone(&changed));
         let hub = hub.await.unwrap();
         let issuing = Issuing::new(store.clone(), keys, Vec::new(), Vec::new(), hub.clone(), changed).await.unwrap();
-        let config = DomainsConfig {
-            lookup: lookup::Settings {
-                roots: vec![world.root().parse().unwrap()],
-                servers: world.net.servers().iter().map(|server| server.parse().unwrap()).collect(),
-                ..lookup::Settings::default()
-            },
-            ..DomainsConfig::default()
-        };
+        let lookup = Lookup::new(lookup::Settings {
+            roots: vec![world.root().parse().unwrap()],
+            servers: world.net.servers().iter().map(|server| server.parse().unwrap()).collect(),
+            ..lookup::Settings::default()
+        });
+        let config = DomainsConfig::default();
         let sites = Url::parse("http://apps.example/").unwrap();
-        let domains = Domains::new(store.clone(), hub, issuing, config, base, &sites);
+        let domains = Domains::new(store.clone(), hub, issuing, lookup, config, base, &sites);
         let ours = project(&store, "ours", "us").await;
         let theirs = project(&store, "theirs", "them").await;
         Self { domains, ours, theirs, _world: world, zone, answers, serial: 1, _folder: folder }

@@ -159,7 +159,8 @@ impl Domains {
         let seen = match look(&inner.lookup, &inner.records, &row.name).await {
             Ok(seen) => seen,
             Err(error) => {
-                let cause = Failure::new("dns_not_answering", format!("The DNS of {} can't be asked: {error}.", row.name));
+                let cause =
+                    Failure::new("dns_not_answering", format!("The DNS of {} can't be asked: {error}.", row.name));
                 return Ok((Verdict::Not { finding: Finding::Unknown, cause, seen: Vec::new(), expected }, None));
             }
         };

@@ -134,14 +134,13 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn domains(&self, project: &ProjectId, after: &str, limit: u32) -> Result<Vec<DomainRow>, StoreError> {
-        let rows = sqlx::query(select!(
-            "WHERE domains.project = $1 AND domains.name > $2 ORDER BY domains.name LIMIT $3"
-        ))
-        .bind(project.as_str())
-        .bind(after)
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
+        let rows =
+            sqlx::query(select!("WHERE domains.project = $1 AND domains.name > $2 ORDER BY domains.name LIMIT $3"))
+                .bind(project.as_str())
+                .bind(after)
+                .bind(i64::from(limit))
+                .fetch_all(&self.pool)
+                .await?;
         rows.iter().map(read).collect()
     }
 
@@ -277,12 +276,11 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn next_domain_check(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let row = sqlx::query(
-            "SELECT MIN(next_check) AS next FROM domains WHERE lease_until IS NULL OR lease_until <= $1",
-        )
-        .bind(now.as_millis())
-        .fetch_one(&self.pool)
-        .await?;
+        let row =
+            sqlx::query("SELECT MIN(next_check) AS next FROM domains WHERE lease_until IS NULL OR lease_until <= $1")
+                .bind(now.as_millis())
+                .fetch_one(&self.pool)
+                .await?;
         Ok(row.try_get::<Option<i64>, _>("next")?.map(Timestamp::from_millis))
     }
 
@@ -366,7 +364,6 @@ async fn save(connection: &mut AnyConnection, row: &DomainRow, hostname: &Hostna
     .await?;
     Ok(done.rows_affected() == 1)
 }
-
 
 #[cfg(test)]
 mod tests;

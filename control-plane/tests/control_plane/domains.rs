@@ -52,13 +52,14 @@ impl Dns {
     /// A control plane that asks these servers, and serves a domain that moved away for the time `notice`.
     async fn platform_with(&self, notice: Duration) -> Platform {
         let lookup = self.settings();
-        let platform = Platform::start_with(move |config| {
+        let platform = Platform::try_start(move |config| {
             config.base_domain = "apps.example".to_owned();
             config.domains.addresses = vec![EDGE.parse().unwrap()];
-            config.domains.lookup = lookup.clone();
+            config.lookup = lookup;
             config.domains.notice = notice;
         })
-        .await;
+        .await
+        .unwrap();
         platform.project("shop").await;
         platform
     }
@@ -236,7 +237,11 @@ async fn what_cannot_be_attached_is_refused_with_the_reason() {
             "not attached",
         ),
         (json!({ "name": "a.acme.example", "redirect": { "to": "a.acme.example" } }), "invalid_redirect", "same"),
-        (json!({ "name": "a.acme.example", "redirect": { "to": "a.acme.example", "status": 302 } }), "invalid_request", "308"),
+        (
+            json!({ "name": "a.acme.example", "redirect": { "to": "a.acme.example", "status": 302 } }),
+            "invalid_request",
+            "308",
+        ),
     ] {
         let refused = attach(&platform, body).await;
         assert_eq!(refused.problem(), word, "{}", refused.body);
@@ -248,7 +253,7 @@ async fn what_cannot_be_attached_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn a_project_has_as_many_domains_as_its_plan_allows() {
-    let platform = Platform::start_with(|config| config.domains.per_project = 2).await;
+    let platform = Platform::try_start(|config| config.domains.per_project = 2).await.unwrap();
     platform.project("shop").await;
     for name in ["a.acme.localhost", "b.acme.localhost"] {
         assert_eq!(attach(&platform, json!({ "name": name })).await.status, StatusCode::CREATED);

@@ -46,7 +46,10 @@ mod tests {
             (Scheme::Http, Some(8080), "//b.example/", "http://a.example:8080//b.example/"),
             (Scheme::Http, Some(443), "*", "http://a.example:443/"),
         ] {
-            assert_eq!(location(scheme, "a.example", port, path).as_ref(), HeaderValue::from_str(expected).as_ref().ok());
+            assert_eq!(
+                location(scheme, "a.example", port, path).as_ref(),
+                HeaderValue::from_str(expected).as_ref().ok()
+            );
         }
     }
 }

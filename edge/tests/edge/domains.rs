@@ -60,8 +60,7 @@ async fn a_proof_for_the_authority_and_https_of_the_host_itself_come_before_it()
         token: "token".to_owned(),
         key_authorization: "proof".to_owned(),
     };
-    let version =
-        world.control_plane.change_all(Change { challenges: Some(vec![proof]), ..Change::default() });
+    let version = world.control_plane.change_all(Change { challenges: Some(vec![proof]), ..Change::default() });
     world.control_plane.applied(version).await;
     let answer = world.get("www", "/.well-known/acme-challenge/token").send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "proof");
@@ -99,10 +98,7 @@ async fn what_an_app_says_below_a_wildcard_is_kept_for_each_host_alone() {
     let world = World::start().await;
     let app = Script::start().await.serve(|request, _| {
         let host = request.field("host").to_owned();
-        Some(format!(
-            "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: {}\r\n\r\n{host}",
-            host.len()
-        ))
+        Some(format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: {}\r\n\r\n{host}", host.len()))
     });
     let id = common::id::DeploymentId::new();
     let target = Target::App { upstreams: vec![app.addr], unavailable: None, wakes: false };

@@ -72,7 +72,8 @@ fn facts(domain: &Domain) -> Vec<(&'static str, String)> {
     facts.extend(seen.iter().map(|record| ("seen", told(record))));
     facts.extend(domain.hostname.next_check().map(|at| ("next look", soon(at))));
     facts.push(("certificate", domain.certificate.as_str().to_owned()));
-    if let Some((cause, next)) = domain.certificate.waits().filter(|(cause, _)| domain.hostname.cause() != Some(cause)) {
+    if let Some((cause, next)) = domain.certificate.waits().filter(|(cause, _)| domain.hostname.cause() != Some(cause))
+    {
         facts.push(("", cause.message.clone()));
         facts.extend(next.map(|at| ("next try", soon(at))));
     }

@@ -45,7 +45,8 @@ async fn follow(client: &Client, names: &[DomainName], format: Format, begun: In
             }
             domains.push(domain);
         }
-        let is_over = domains.iter().any(|d| matches!(d.hostname, Hostname::Suspended { .. } | Hostname::Removed { .. }));
+        let is_over =
+            domains.iter().any(|d| matches!(d.hostname, Hostname::Suspended { .. } | Hostname::Removed { .. }));
         if is_over || domains.iter().all(Domain::works) {
             if format.json {
                 output::json(&domains)?;

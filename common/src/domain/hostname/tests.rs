@@ -62,16 +62,8 @@ fn every_pair_of_state_and_event_is_decided_as_in_this_table() {
         let next = |event| state.clone().on(event, at(1), NOTICE).map_or("-", |next| next.as_str());
         events().map(next)
     };
-    let (pending, verifying, active, wrong, held, moved, stopped, gone) = (
-        "pending_dns",
-        "verifying",
-        "active",
-        "misconfigured",
-        "conflict",
-        "moved",
-        "suspended",
-        "removed",
-    );
+    let (pending, verifying, active, wrong, held, moved, stopped, gone) =
+        ("pending_dns", "verifying", "active", "misconfigured", "conflict", "moved", "suspended", "removed");
     let table: Vec<_> = states().iter().map(|state| (state.as_str(), decided(state))).collect();
     assert_eq!(
         table,
