@@ -45,6 +45,7 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
         lookup: lookup::Settings::default(),
         authority: None,
         authorities: Vec::new(),
+        domains: control_plane::DomainsConfig::default(),
         https_redirect: false,
     };
     let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();

@@ -33,7 +33,7 @@ struct Made {
     upstreams: OnceLock<Arc<Upstreams>>,
     guard: OnceLock<Compiled>,
     /// For a wildcard: the entries of hosts below it.
-    below: OnceLock<Cache<Box<str>, Arc<Entry>>>,
+    below: OnceLock<Cache<String, Arc<Entry>>>,
 }
 
 impl Entry {
