@@ -22,7 +22,9 @@ use http::{Version, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
 
-use super::{Ctx, Proxy, Request, app, challenge, doubt, elsewhere, guard, https, kept, protection, upgrade, visitor, wake};
+use super::{
+    Ctx, Proxy, Request, app, challenge, doubt, elsewhere, guard, https, kept, protection, upgrade, visitor, wake,
+};
 use crate::answer::{self, Reply};
 use crate::page::Page;
 use crate::routes::Entry;
