@@ -183,7 +183,8 @@ impl ControlPlane {
         let heard = Arc::clone(&changed);
         let hub = Hub::load(store.clone(), domain, policies.clone(), certificates.clone(), keys, heard).await?;
         let lookup = Lookup::new(config.lookup.clone());
-        let (zones, name_server) = Zones::start(store.clone(), config.keys.clone(), config.dns.clone()).await?;
+        let (zones, name_server) =
+            Zones::start(store.clone(), config.keys.clone(), config.dns.clone(), lookup.clone()).await?;
         let (authorities, records) = (config.authorities.clone(), txt_records::all(&zones, &lookup, &config.dns)?);
         let issuing =
             Issuing::new(store.clone(), config.keys.clone(), authorities, records, hub.clone(), changed).await?;
@@ -195,7 +196,7 @@ impl ControlPlane {
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(zones.clone().follow(stop.clone()));
-        tasks.spawn(zones.clone().follow_aliases(lookup, config.base_domain.clone(), stop.clone()));
+        tasks.spawn(zones.clone().follow_aliases(config.base_domain.clone(), stop.clone()));
         tasks.spawn(lifecycle.clone().sweep(stop.clone()));
         tasks.spawn(housekeeping::run(store.clone(), hub.clone(), zones.clone(), config.keys.clone(), stop.clone()));
         tasks.spawn(issuing.clone().run(stop.clone()));

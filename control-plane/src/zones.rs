@@ -15,6 +15,7 @@ use dns::key::KeyError;
 use dns::name::NameError;
 use dns::server::{BindError, Server};
 use dns::validate::Problem;
+use lookup::Lookup;
 use tokio::sync::{Mutex, Notify};
 
 use crate::store::{Store, StoreError};
@@ -85,6 +86,19 @@ pub enum ZoneError {
          its time to live has passed, and only then say `ds_gone`"
     )]
     StillOn,
+    /// The DS record is still there.
+    #[error(
+        "the parent of {zone} still has a DS record for it ({ds}): delete it at the registrar, wait until its time to live \
+         of {ttl} s has passed, then say `ds_gone`"
+    )]
+    DsThere {
+        /// The zone.
+        zone: String,
+        /// The record's data.
+        ds: String,
+        /// Its time to live.
+        ttl: u64,
+    },
     /// A key can't be made or used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -102,6 +116,8 @@ struct Inner {
     key: KeyRing,
     config: DnsConfig,
     answers: Arc<Answers>,
+    /// Asks what others serve.
+    lookup: Lookup,
     /// This process as a name server; none when it does not listen.
     server: Option<Own>,
     /// The version of the zones that is answered.
@@ -125,6 +141,7 @@ impl Zones {
         store: Store,
         key: KeyRing,
         config: DnsConfig,
+        lookup: Lookup,
     ) -> Result<(Self, Option<Server>), ZonesStartError> {
         let answers = Arc::new(Answers::new(config.keys.clone()));
         let listening = !config.listen.is_empty();
@@ -141,6 +158,7 @@ impl Zones {
             key,
             config,
             answers,
+            lookup,
             server: own,
             seen: Mutex::new(-1),
             changed: Notify::new(),

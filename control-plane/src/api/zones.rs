@@ -32,7 +32,7 @@ impl From<ZoneError> for ApiError {
             ZoneError::NothingToUndo | ZoneError::Undone(..) | ZoneError::First | ZoneError::Overtaken(..) => {
                 Self::new(409, "cannot_undo", detail)
             }
-            ZoneError::StillOn => Self::new(409, "ds_first", detail),
+            ZoneError::StillOn | ZoneError::DsThere { .. } => Self::new(409, "ds_first", detail),
             ZoneError::Key(_) => Self::internal(&error),
             ZoneError::Store(e) => e.into(),
         }

@@ -6,7 +6,6 @@ use common::time::Timestamp;
 use dns::alias::{self, Found, Held};
 use dns::{Name, RecordType, name};
 use futures::StreamExt as _;
-use lookup::Lookup;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +20,7 @@ const OWN_TTL: u32 = 60;
 
 impl Zones {
     /// Keeps the addresses behind ALIAS records until `stop`.
-    pub async fn follow_aliases(self, lookup: Lookup, base_domain: String, stop: CancellationToken) {
+    pub async fn follow_aliases(self, base_domain: String, stop: CancellationToken) {
         if self.0.server.is_none() {
             return;
         }
@@ -40,8 +39,7 @@ impl Zones {
                 () = self.0.changed.notified() => {}
             }
             let due = self.0.answers.aliases.due(&self.0.answers, seconds());
-            let asked =
-                futures::stream::iter(due).for_each_concurrent(AT_ONCE, |target| self.learn(target, &lookup, &base));
+            let asked = futures::stream::iter(due).for_each_concurrent(AT_ONCE, |target| self.learn(target, &base));
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = asked => {}
@@ -49,9 +47,9 @@ impl Zones {
         }
     }
 
-    async fn learn(&self, target: Box<[u8]>, lookup: &Lookup, base: &Name) {
+    async fn learn(&self, target: Box<[u8]>, base: &Name) {
         let Some(name) = name::from_wire(&target) else { return };
-        let found = self.find(&name, lookup, base).await;
+        let found = self.find(&name, base).await;
         if self.0.answers.aliases.learned(&target, found, seconds()) && self.0.config.gives_away() {
             // Secondaries have the addresses as records, which are other ones now.
             for zone in self.0.answers.zones().iter().filter(|zone| zone.aliases().any(|alias| *alias == *target)) {
@@ -66,7 +64,7 @@ impl Zones {
     }
 
     /// The addresses of a name; none when nobody can say now.
-    async fn find(&self, name: &Name, lookup: &Lookup, base: &Name) -> Option<Found> {
+    async fn find(&self, name: &Name, base: &Name) -> Option<Found> {
         if base.zone_of(name) {
             return Some(Found { addresses: self.0.config.addresses.clone(), ttl: OWN_TTL });
         }
@@ -75,6 +73,7 @@ impl Zones {
             Held::NotYet => return None,
             Held::Elsewhere => {}
         }
+        let lookup = &self.0.lookup;
         let (four, six) = tokio::join!(lookup.ask(name, RecordType::A), lookup.ask(name, RecordType::AAAA));
         let (four, six) = match (four, six) {
             (Ok(four), Ok(six)) => (four, six),

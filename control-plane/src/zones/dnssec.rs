@@ -2,6 +2,8 @@
 
 use common::zone::SetDnssec;
 
+use lookup::RecordType;
+
 use super::edit::{Next, touched};
 use super::{ZoneError, Zones, row};
 use crate::store::zones::Signing;
@@ -12,6 +14,9 @@ impl Zones {
     /// # Errors
     /// When the signatures are to end while the DS record may still be there.
     pub async fn set_dnssec(&self, name: &str, set: SetDnssec) -> Result<(), ZoneError> {
+        if set.ds_gone {
+            self.check_ds(name).await?;
+        }
         let key = row::new_key()?;
         let done = self.replace(name, |row, zone| {
             let signing = match (&row.signing, set) {
@@ -29,5 +34,25 @@ impl Zones {
             self.arrived().await?;
         }
         Ok(())
+    }
+
+    /// Refuses while the zone's parent has a DS record for it. A parent that can't be asked is no reason: the zone may
+    /// not be delegated at all.
+    async fn check_ds(&self, name: &str) -> Result<(), ZoneError> {
+        let origin = row::whole(&self.row(name).await?.name)?;
+        match self.0.lookup.ask(&origin, RecordType::DS).await {
+            Ok(found) => match found.records.first() {
+                Some(record) => Err(ZoneError::DsThere {
+                    zone: row::key_of(&origin),
+                    ds: record.data.to_string(),
+                    ttl: found.ttl.as_secs(),
+                }),
+                None => Ok(()),
+            },
+            Err(error) => {
+                tracing::info!(zone = %origin, %error, "whether a DS record is gone is taken on trust");
+                Ok(())
+            }
+        }
     }
 }

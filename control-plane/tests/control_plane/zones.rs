@@ -341,6 +341,31 @@ async fn proofs_of_names_elsewhere_stand_here_once_a_cname_leads_to_them() {
     proofs.withdraw(&here).await.unwrap();
 }
 
+#[tokio::test]
+async fn signatures_go_on_while_the_parent_has_the_ds_record() {
+    let parent = Platform::start().await;
+    create(&parent, json!({ "name": "example.net" })).await;
+    let root = parent.plane.dns()[0];
+    let child = Platform::try_start(|config| config.lookup.roots = vec![lookup::settings::ServerAddress(root)]);
+    let child = child.await.unwrap();
+    let made = create(&child, json!({ "name": "shop.example.net", "dnssec": true })).await;
+    let delegate =
+        |changes: Value| parent.call(Method::PATCH, "/zones/example.net/records", Some(json!({ "changes": changes })));
+    let ds = made["dnssec"]["ds"].as_str().unwrap();
+    let set = json!([add("shop", "NS", "ns1.sites.test"), add("shop", "DS", ds)]);
+    assert_eq!(delegate(set).await.status, StatusCode::OK);
+    let off = |gone: bool| {
+        let body = json!({ "on": false, "ds_gone": gone });
+        child.call(Method::PUT, "/zones/shop.example.net/dnssec", Some(body))
+    };
+    assert_eq!(off(false).await.status, StatusCode::OK);
+    let refused = off(true).await;
+    assert_eq!(refused.problem(), "ds_first");
+    assert!(refused.body["detail"].as_str().unwrap().contains("300 s"), "{}", refused.body);
+    assert_eq!(delegate(json!([{ "remove": { "name": "shop", "type": "DS" } }])).await.status, StatusCode::OK);
+    assert_eq!(off(true).await.body["dnssec"]["state"], "off");
+}
+
 /// NSD as a secondary of example.com with a key, on a free port; ended when it is dropped.
 struct Nsd {
     process: std::process::Child,
