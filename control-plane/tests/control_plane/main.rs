@@ -21,4 +21,5 @@ mod purge;
 mod recovery;
 mod uploads;
 mod usage;
+mod zone_proofs;
 mod zones;
