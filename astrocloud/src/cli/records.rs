@@ -92,7 +92,7 @@ enum Action {
     #[command(after_help = ADD_EXAMPLES)]
     Add {
         #[command(flatten)]
-        set: Set,
+        set: RecordSet,
         #[command(flatten)]
         edit: Edit,
     },
@@ -100,7 +100,7 @@ enum Action {
     #[command(after_help = SET_EXAMPLES)]
     Set {
         #[command(flatten)]
-        set: Set,
+        set: RecordSet,
         #[command(flatten)]
         edit: Edit,
     },
@@ -146,7 +146,7 @@ enum Action {
 
 /// Records of one name and type.
 #[derive(Args, Debug)]
-struct Set {
+struct RecordSet {
     /// The zone
     zone: String,
     /// Their name within the zone; @ is the domain itself
@@ -170,12 +170,12 @@ pub async fn run(records: Records, client: &Client) -> anyhow::Result<u8> {
             return Ok(exit::DONE);
         }
         Action::Add { set, edit } => {
-            let Set { zone, name, kind, data, ttl } = set;
+            let RecordSet { zone, name, kind, data, ttl } = set;
             let add = |data| ZoneChange::Add(ZoneRecord { name: name.clone(), kind: kind.clone(), ttl, data });
             (zone, data.into_iter().map(add).collect(), None, edit)
         }
         Action::Set { set, edit } => {
-            let Set { zone, name, kind, data, ttl } = set;
+            let RecordSet { zone, name, kind, data, ttl } = set;
             (zone, vec![ZoneChange::Replace(ZoneRecordSet { name, kind, ttl, data })], None, edit)
         }
         Action::Rm { zone, name, kind, data, edit } => {
