@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -31,7 +32,7 @@ pub struct Pool {
 struct Kept {
     count: usize,
     /// By address, the one that was used last at the end.
-    links: HashMap<SocketAddr, Vec<(Instant, Link)>>,
+    links: HashMap<SocketAddr, Vec<(Instant, Link)>, RandomState>,
 }
 
 impl Pool {

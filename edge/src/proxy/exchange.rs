@@ -64,7 +64,7 @@ impl Proxy {
     pub(crate) async fn exchange<V: Visit>(&self, visit: &mut V, mut request: Request<'_>, arrival: Arrival<'_>) {
         let mut ctx = Ctx::new();
         if let Err(failed) = serve(self, visit, &mut request, arrival, &mut ctx).await {
-            conclude(visit, &request, &ctx, failed).await;
+            Box::pin(conclude(visit, &request, &ctx, failed)).await;
         }
         logging::logging(self, &request, Some(arrival.peer), visit.passed(), &ctx);
     }
@@ -77,9 +77,12 @@ async fn serve<V: Visit>(
     arrival: Arrival<'_>,
     ctx: &mut Ctx,
 ) -> Result<(), Failed> {
+    // What is rare or large takes memory of its own, so that each of the many requests for apps takes little.
     match decide(proxy, request, arrival, ctx).await {
-        Decision::Reply(sent) => reply(visit, request.header(), sent).await,
-        Decision::Site(entry, is_protected) => site(proxy, visit, request.header(), ctx, &entry, is_protected).await,
+        Decision::Reply(sent) => Box::pin(reply(visit, request.header(), sent)).await,
+        Decision::Site(entry, is_protected) => {
+            Box::pin(site(proxy, visit, request.header(), ctx, &entry, is_protected)).await
+        }
         Decision::App(entry) => app(proxy, visit, request, arrival, ctx, &entry).await,
     }
 }
@@ -229,14 +232,14 @@ async fn app<V: Visit>(
     }
     let page = match kept::look(proxy, request, has_body, is_upgrade, ctx, entry) {
         kept::Look::Pass => None,
-        kept::Look::Answer(answer) => return kept_answer(visit, request.header(), ctx, answer).await,
+        kept::Look::Answer(answer) => return Box::pin(kept_answer(visit, request.header(), ctx, answer)).await,
         kept::Look::NotKept => Some(Page::GatewayTimeout),
         kept::Look::Fetch => match Box::pin(fetch(proxy, visit, request.header(), arrival, ctx, entry)).await? {
             kept::Got::Pass(why) => {
                 ctx.passes = Some(why);
                 None
             }
-            kept::Got::Answer(answer) => return kept_answer(visit, request.header(), ctx, answer).await,
+            kept::Got::Answer(answer) => return Box::pin(kept_answer(visit, request.header(), ctx, answer)).await,
             kept::Got::Page(page) => Some(page),
         },
     };
@@ -244,10 +247,10 @@ async fn app<V: Visit>(
     let is_other = entry.route.policy.app.protocol != AppProtocol::Http1;
     let page = page.or_else(|| is_other.then_some(Page::Unavailable(None)));
     if let Some(page) = page {
-        return reply(visit, request.header(), page.reply(request.header(), Some(entry))).await;
+        return Box::pin(reply(visit, request.header(), page.reply(request.header(), Some(entry)))).await;
     }
     if let Some(sent) = app::prepare(proxy, request, is_upgrade, ctx, entry) {
-        return reply(visit, request.header(), sent).await;
+        return Box::pin(reply(visit, request.header(), sent)).await;
     }
     forward::forward(proxy, visit, request, arrival, ctx).await
 }

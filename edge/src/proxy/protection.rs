@@ -163,6 +163,10 @@ pub(super) async fn protect(proxy: &Proxy, request: &mut Request<'_>, ctx: &Ctx,
     if entry.route.policy.protection.is_empty() && matches!(entry.route.target, Target::App { .. }) {
         return Ok(false);
     }
+    Box::pin(ask(proxy, request, ctx, entry)).await
+}
+
+async fn ask(proxy: &Proxy, request: &mut Request<'_>, ctx: &Ctx, entry: &Entry) -> Result<bool, Page> {
     let visitor = site::Visitor { secure: ctx.scheme == Scheme::Https, ..site::Visitor::default() };
     let header = request.header();
     let facts = site::facts(header, visitor);

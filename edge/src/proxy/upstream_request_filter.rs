@@ -59,7 +59,8 @@ pub(super) fn tell(
     put(PROTO, format_args!("{}", ctx.scheme.as_str()));
     if let Some(client) = ctx.client {
         let neighbour = Some(peer.address.ip().to_canonical()).filter(|ip| *ip != client);
-        let way = Way { client, ctx, host: host.filter(|h| is_plain(h)), neighbour };
+        let client = client.to_string();
+        let way = Way { client: &client, ctx, host: host.filter(|h| is_plain(h)), neighbour };
         put(REAL_IP, format_args!("{client}"));
         put(FOR, format_args!("{}", Addresses(&way)));
         put(header::FORWARDED, format_args!("{}", Hops(&way)));
@@ -77,7 +78,7 @@ pub(super) fn tell(
 
 /// By whom a request came.
 struct Way<'a> {
-    client: IpAddr,
+    client: &'a str,
     ctx: &'a Ctx,
     host: Option<&'a str>,
     /// The last trusted proxy.
@@ -96,7 +97,7 @@ struct Addresses<'a>(&'a Way<'a>);
 
 impl fmt::Display for Addresses<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.client)?;
+        f.write_str(self.0.client)?;
         self.0.proxies().try_for_each(|proxy| write!(f, ", {proxy}"))
     }
 }
@@ -109,19 +110,18 @@ impl fmt::Display for Hops<'_> {
         let way = self.0;
         node(f, way.client)?;
         if let Some(host) = way.host {
-            write!(f, ";host=\"{host}\"")?;
+            [";host=\"", host, "\""].into_iter().try_for_each(|part| f.write_str(part))?;
         }
-        write!(f, ";proto={}", way.ctx.scheme.as_str())?;
-        way.proxies().try_for_each(|proxy| f.write_str(", ").and_then(|()| node(f, proxy)))
+        [";proto=", way.ctx.scheme.as_str()].into_iter().try_for_each(|part| f.write_str(part))?;
+        way.proxies().try_for_each(|proxy| f.write_str(", ").and_then(|()| node(f, &proxy.to_string())))
     }
 }
 
 /// A hop of `Forwarded` (RFC 7239 section 6).
-fn node(f: &mut fmt::Formatter<'_>, address: IpAddr) -> fmt::Result {
-    match address {
-        IpAddr::V4(address) => write!(f, "for={address}"),
-        IpAddr::V6(address) => write!(f, "for=\"[{address}]\""),
-    }
+fn node(f: &mut fmt::Formatter<'_>, address: &str) -> fmt::Result {
+    // Of the two kinds of addresses, only the longer has colons.
+    let (open, close) = if address.contains(':') { ("for=\"[", "]\"") } else { ("for=", "") };
+    [open, address, close].into_iter().try_for_each(|part| f.write_str(part))
 }
 
 /// Asks for the other protocol that the visitor asks for. Pingora passes only WebSocket on.

@@ -82,7 +82,7 @@ pub(super) async fn forward<V: Visit>(
             let page = if failure.is_timeout() { Page::GatewayTimeout } else { Page::BadGateway };
             fail_to_proxy::log(&failure, Some(&page), ctx);
             let request = request.header();
-            reply(exchange.visit, request, page.reply(request, ctx.entry.as_deref()).closing()).await
+            Box::pin(reply(exchange.visit, request, page.reply(request, ctx.entry.as_deref()).closing())).await
         }
     }
 }
@@ -106,7 +106,7 @@ impl<V: Visit> Exchange<'_, V> {
             is_fresh = false;
             let connected = match kept {
                 Some(link) => Ok(link),
-                None => self.connect(proxy, address).await?,
+                None => Box::pin(self.connect(proxy, address)).await?,
             };
             let mut link = match connected {
                 Ok(link) => link,
@@ -239,7 +239,7 @@ impl<V: Visit> Exchange<'_, V> {
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS.as_u16() {
             self.visit.switch(&AsItCame::new(StatusCode::SWITCHING_PROTOCOLS, response, bytes, ctx))?;
-            return tunnel::pass(self.visit, link, &ctx.permit, self.patience.between_bytes).await;
+            return Box::pin(tunnel::pass(self.visit, link, &ctx.permit, self.patience.between_bytes)).await;
         }
         if self.is_held && !self.upload.is_read() {
             // Refused before it was sent, the body may come or not, so what comes next can't be told from it.
