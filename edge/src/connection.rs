@@ -8,7 +8,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -70,8 +70,6 @@ pub(crate) struct Connection {
     awaits_head: bool,
     /// Status of the answer that was begun since the connection was lent; 0 before.
     status: u16,
-    /// Woken when [`Connection::feed`] lets more through.
-    reader: Option<Waker>,
     reading: Pace,
     writing: Pace,
     clock: Clock,
@@ -83,7 +81,7 @@ pub(crate) struct Connection {
 /// What whoever has the connection may read.
 #[derive(Debug)]
 enum Feed {
-    /// Everything: HTTP/2, or what follows an upgrade.
+    /// Everything, as HTTP/2 needs it.
     All,
     /// So many bytes of a head, then its body.
     Head(usize, BodyGuard),
@@ -107,7 +105,6 @@ impl Connection {
             feed: Feed::All,
             awaits_head: false,
             status: 0,
-            reader: None,
             reading: visits.reading_pace(),
             writing: visits.writing_pace(),
             clock: Clock::default(),
@@ -219,26 +216,18 @@ impl Connection {
             }
             self.input.extend_from_slice(probe.filled());
         }
-        self.reader = Some(cx.waker().clone());
         Poll::Pending
     }
 
     /// Takes bytes of an answer.
     fn poll_take(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.awaits_head && buf.starts_with(HEAD_BEGINS) {
-            // `HTTP/1.1 101`: the status begins at the tenth byte.
+            // `HTTP/1.1 103`: the status begins at the tenth byte. Whoever the connection is lent to changes no protocol.
             let status = buf.get(9..12).unwrap_or_default();
-            let is_interim = status.starts_with(b"1") && status != b"101";
+            let is_interim = status.starts_with(b"1");
             self.awaits_head = is_interim;
             if !is_interim {
                 self.status = std::str::from_utf8(status).ok().and_then(|s| s.parse().ok()).unwrap_or_default();
-            }
-            if status == b"101" {
-                // What follows are no requests.
-                self.feed = Feed::All;
-                if let Some(reader) = self.reader.take() {
-                    reader.wake();
-                }
             }
             if !is_interim && self.held.is_empty() && buf.len() <= MAX_HELD {
                 hold(&mut self.held, buf);

@@ -20,6 +20,9 @@ use crate::{host, page};
 /// Fields of a usual head, with those that the edge adds; room for them is taken at once.
 const FIELDS: usize = 24;
 
+/// Length in bytes from which on a target is no usual one: far beyond what browsers send, and below what a URL may have.
+const LONG: usize = 32 << 10;
+
 /// The head of a request.
 pub(crate) struct Request<'a>(Form<'a>);
 
@@ -67,7 +70,8 @@ impl Request<'_> {
     /// # Errors
     /// When its target can be that of no URL.
     pub(crate) fn read(head: &Head, bytes: Bytes) -> Result<Self> {
-        let is_usual = head.target == Target::Origin && !head.is_repeated && is_plain(head.address.of(&bytes));
+        let target = head.address.of(&bytes);
+        let is_usual = head.target == Target::Origin && !head.is_repeated && target.len() < LONG && is_plain(target);
         match Method::from_bytes(head.method_name.of(&bytes)) {
             Ok(method) if is_usual => {
                 let (introduced, map, changed) = (None, OnceLock::new(), None);
