@@ -235,6 +235,15 @@ pub struct UndoZoneEdit {
     pub number: Option<i64>,
 }
 
+/// An edit that is offered.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ZoneOffer {
+    /// The zone that it would change.
+    pub zone: String,
+    /// Its steps.
+    pub changes: Vec<ZoneChange>,
+}
+
 /// A process that answers for the zones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NameServer {

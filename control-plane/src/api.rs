@@ -28,6 +28,7 @@ use document::Document;
 mod certificates;
 mod deployments;
 mod document;
+mod domain_records;
 mod domains;
 mod env;
 pub(crate) mod error;
@@ -103,6 +104,7 @@ fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
             .routes(routes!(domains::list, domains::attach))
             .routes(routes!(domains::read, domains::change, domains::remove))
             .routes(routes!(domains::check))
+            .routes(routes!(domain_records::read, domain_records::set))
             .routes(routes!(domains::transfer))
             .routes(routes!(domains::suspend, domains::resume))
             .routes(routes!(uploads::create))

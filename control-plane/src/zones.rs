@@ -28,6 +28,7 @@ mod dnssec;
 mod edit;
 mod follow;
 mod input;
+mod offer;
 mod row;
 mod show;
 mod texts;

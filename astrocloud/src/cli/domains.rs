@@ -28,7 +28,7 @@ const ADD_EXAMPLES: &str = "\
 Examples:
   astrocloud domains add shop.example.com --project shop
   astrocloud domains add example.com --pair --project shop --wait
-  astrocloud domains add '*.shop.example.com' --project shop
+  astrocloud domains add '*.shop.example.com' --project shop --set-records
   astrocloud domains add old.example.com --redirect-to shop.example.com --project shop
 
 It prints the DNS records to set where the domain was registered. --wait stays until visitors get it over HTTPS.";
@@ -90,6 +90,9 @@ enum Action {
         pair: bool,
         #[command(flatten)]
         redirect: Redirect,
+        /// Set its records, for a domain whose zone is held here (`astrocloud zones`)
+        #[arg(long)]
+        set_records: bool,
         /// Stay until visitors get it over HTTPS
         #[arg(long, short)]
         wait: bool,
@@ -225,10 +228,10 @@ pub async fn run(domains: Domains, client: &Client) -> anyhow::Result<u8> {
             show::list(&project, client.domains(&project).await?, format)?;
             return Ok(exit::DONE);
         }
-        Action::Add { name, pair, redirect, wait, project, format } => {
+        Action::Add { name, pair, redirect, set_records, wait, project, format } => {
             let new = NewDomain { name, pair, redirect: redirect.given(), https_redirect: None, hsts: None };
             let project = project.name(client).await?;
-            return add(client, &project, &new, wait, format).await;
+            return add(client, &project, &new, set_records, wait, format).await;
         }
         Action::Transfer { name, to, format } => {
             let moved = client.transfer_domain(&name, &to).await?;
@@ -275,11 +278,18 @@ async fn add(
     client: &Client,
     project: &ProjectName,
     new: &NewDomain,
+    set_records: bool,
     wait: bool,
     format: Format,
 ) -> anyhow::Result<u8> {
-    let attached = client.attach_domain(project, new).await?;
+    let mut attached = client.attach_domain(project, new).await?;
     output::say(&format!("Attached {} to {project}", names(&attached)));
+    if set_records {
+        for domain in &mut attached {
+            *domain = client.set_domain_records(&domain.name).await?;
+        }
+        output::say("Their records stand in the zone held here");
+    }
     if !wait {
         if format.json {
             output::json(&attached)?;

@@ -29,6 +29,11 @@ impl Client {
         self.call(self.request(Method::POST, &["domains", name.as_str(), "check"])).await
     }
 
+    /// Sets a domain's records in the zone held here, and looks at its DNS.
+    pub async fn set_domain_records(&self, name: &DomainName) -> Result<Domain> {
+        self.call(self.request(Method::POST, &["domains", name.as_str(), "records"])).await
+    }
+
     /// Changes what a domain's visitors meet; returns when they do.
     pub async fn change_domain(&self, name: &DomainName, change: &DomainChange) -> Result<Domain> {
         self.call(self.request(Method::PATCH, &["domains", name.as_str()]).json(change)).await

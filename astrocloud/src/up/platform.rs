@@ -104,7 +104,7 @@ impl Platform {
             authorities: Vec::new(),
             domains: settings.domains(),
             https_redirect: settings.edge.https_redirect,
-            dns: settings.dns(own_addresses(&[visitors.addr, secure_visitors.addr]))?,
+            dns: settings.dns(own_addresses(settings, &[visitors.addr, secure_visitors.addr]))?,
             lookup: settings.lookup.clone(),
         };
         let ports = control_plane::Ports { store: store.clone(), bus: bus.clone(), queue: queue.clone() };
@@ -173,8 +173,11 @@ impl Platform {
     }
 }
 
-/// The addresses that sites are reached at, as far as the edge names them.
-fn own_addresses(listen: &[SocketAddr]) -> Vec<IpAddr> {
+/// The addresses that sites are reached at: those that were set, or as far as the edge names them.
+fn own_addresses(settings: &Settings, listen: &[SocketAddr]) -> Vec<IpAddr> {
+    if !settings.domains.addresses.is_empty() {
+        return settings.domains.addresses.clone();
+    }
     let named: BTreeSet<IpAddr> = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
     named.into_iter().collect()
 }

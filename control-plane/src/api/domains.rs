@@ -49,7 +49,7 @@ fn sentence(message: &str) -> String {
 
 impl State {
     /// The domain of this name, in Unicode or as the DNS has it.
-    async fn domain(&self, name: &str) -> Result<DomainRow, ApiError> {
+    pub(super) async fn domain(&self, name: &str) -> Result<DomainRow, ApiError> {
         let name: DomainName = name.parse().map_err(DomainError::Name)?;
         Ok(self.0.domains.row(OWNER, &name).await?)
     }

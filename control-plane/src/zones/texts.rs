@@ -9,7 +9,7 @@ use super::{ZoneError, Zones};
 
 impl Zones {
     /// The zone held here that a name lies in.
-    async fn around(&self, name: &Name) -> Result<Option<String>, ZoneError> {
+    pub(super) async fn around(&self, name: &Name) -> Result<Option<String>, ZoneError> {
         let suffixes: Vec<String> = (1..=name.iter().count()).rev().map(|count| key_of(&name.trim_to(count))).collect();
         Ok(self.0.store.first_zone(&suffixes).await?)
     }
@@ -67,7 +67,7 @@ impl Zones {
 }
 
 /// Whether a name's TXT records are this zone's to answer.
-fn is_own(zone: &Zone, owner: &Name) -> bool {
+pub(super) fn is_own(zone: &Zone, owner: &Name) -> bool {
     let at =
         |at: &Name, kind: RecordType| zone.node(&name::wire(at)).is_some_and(|node| node.set(kind.into()).is_some());
     let apex = zone.origin().iter().count();

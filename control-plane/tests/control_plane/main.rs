@@ -9,6 +9,7 @@ mod certificates;
 mod challenges;
 mod database;
 mod deployments;
+mod domain_records;
 mod domains;
 mod edges;
 mod env;
