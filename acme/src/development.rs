@@ -16,7 +16,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber, date_time_ymd,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
+use x509_parser::parse_x509_certificate;
 
 /// The open certificate's file within the folder.
 const CERTIFICATE_FILE: &str = "ca.pem";
@@ -36,8 +39,33 @@ const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
 const SERIAL_BYTES: usize = 16;
 /// Characters of an id: 128 bits in hexadecimal, so that no two hosts' ids meet.
 const ID_CHARS: usize = 32;
+/// Characters of a text that tells authorities of one machine apart.
+const SHORT_ID_CHARS: usize = 8;
 /// Longest common name of a subject (RFC 5280, `ub-common-name`).
 const MAX_COMMON_NAME: usize = 64;
+
+/// Recognises the certificate of such an authority: a short text that is another one for each.
+///
+/// # Errors
+/// Says why it is none: nobody should trust it then.
+pub fn recognise(pem: &str, now: Timestamp) -> Result<String, String> {
+    let wrong = |why: &str| format!("this is not the certificate of a development authority: {why}");
+    let mut all = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let der = all.next().ok_or_else(|| wrong("there is no certificate in it"))?.map_err(|e| wrong(&e.to_string()))?;
+    if all.next().is_some() {
+        return Err(wrong("there is more than one in it"));
+    }
+    let (_, certificate) = parse_x509_certificate(&der).map_err(|e| wrong(&e.to_string()))?;
+    if !certificate.is_ca() || certificate.subject() != certificate.issuer() {
+        return Err(wrong("it is none of a root"));
+    }
+    if certificate.validity().not_after.timestamp().saturating_mul(1000) <= now.as_millis() {
+        return Err(wrong("it has ended"));
+    }
+    let mut id = blake3::hash(&der).to_hex().to_string();
+    id.truncate(SHORT_ID_CHARS);
+    Ok(id)
+}
 
 /// Why the authority can't do its work.
 #[derive(Debug, thiserror::Error)]

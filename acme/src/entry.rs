@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +120,14 @@ impl Current {
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.not_after.since(self.not_before)
+    }
+
+    /// Its serial number in hexadecimal, where the authority names itself in what it issues.
+    #[must_use]
+    pub fn serial(&self) -> Option<String> {
+        let (_, serial) = self.renewal_id.as_deref()?.split_once('.')?;
+        let bytes = URL_SAFE_NO_PAD.decode(serial).ok()?;
+        Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 

@@ -26,8 +26,10 @@ mod outcome;
 
 /// Longest time of one step of an order, with the wait for every edge in it.
 pub const STEP_LIMIT: Duration = Duration::from_secs(90);
-/// How long a lease counts without being extended: it outlives a step. So long a dead process's order rests.
-const LEASE: Duration = Duration::from_secs(120);
+/// How long a lease counts without being extended. So long a dead process's order rests.
+const LEASE: Duration = Duration::from_secs(30);
+/// Time between two extensions of a lease while its name is worked on: two may fail.
+const EXTEND: Duration = Duration::from_secs(10);
 /// Names that are worked on at once in a process: an order mostly waits.
 const AT_ONCE: usize = 32;
 /// Names that are fetched at once.
@@ -79,6 +81,14 @@ pub enum ManagerError {
     /// There is no such entry.
     #[error("no certificate is wanted for {0}")]
     Unknown(String),
+    /// The authority did not revoke it.
+    #[error("the certificate of {name} is not revoked: {failure}")]
+    NotRevoked {
+        /// The entry's name.
+        name: String,
+        /// Why.
+        failure: Failure,
+    },
     /// It is being worked on: try again in some seconds.
     #[error("the certificate of {0} is being worked on; try again in some seconds")]
     Busy(String),
@@ -162,6 +172,25 @@ impl Manager {
             tracing::warn!(name, %error, "proofs of a forgotten name may still be shown");
         }
         Ok(self.store.remove(name).await?)
+    }
+
+    /// Wants a certificate no longer, and has the one that is there revoked first: its name's owner asks for that.
+    ///
+    /// # Errors
+    /// When the authority did not revoke it, or the store failed; it is wanted on then.
+    pub async fn forget_revoked(&self, name: &str, reason: RevocationReason) -> Result<(), ManagerError> {
+        if let Some(current) = self.store.entry(name).await?.and_then(|entry| entry.current)
+            && let Some(certificate) = self.store.certificate(&current.id).await?
+        {
+            let refused = |failure: Failure| ManagerError::NotRevoked { name: name.to_owned(), failure };
+            let gone = || Failure::Internal { detail: format!("the authority {} is set no longer", current.authority) };
+            let line = self.line(&current.authority).ok_or_else(|| refused(gone()))?;
+            let revoked = tokio::time::timeout(STEP_LIMIT, line.issuer.revoke(&certificate, reason)).await;
+            let late = || Failure::Unreachable { detail: format!("no answer within {} s", STEP_LIMIT.as_secs()) };
+            revoked.unwrap_or_else(|_| Err(late())).map_err(refused)?;
+            tracing::info!(name, id = current.id, "revoked a certificate");
+        }
+        self.forget(name).await
     }
 
     /// How a certificate stands.
@@ -292,13 +321,29 @@ impl Manager {
         if !self.lease(&name).await.map_err(|e| (name.clone(), e))? {
             return Ok(false);
         }
-        let worked = Box::pin(self.work_leased(&name)).await;
+        let worked = tokio::select! {
+            worked = Box::pin(self.work_leased(&name)) => worked,
+            lost = self.keep_lease(&name) => Err(lost),
+        };
         let released = self.store.release(&name, &self.holder).await;
         match worked.and(released) {
             // Another took over: it goes on from what was saved.
             Err(StoreError::LeaseLost(_)) => Ok(true),
             Err(error) => Err((name, error)),
             Ok(()) => Ok(true),
+        }
+    }
+
+    /// Extends the lease on a name again and again; ends when it is lost. While the store is away the work goes on: at the
+    /// worst another does the same step too.
+    async fn keep_lease(&self, name: &str) -> StoreError {
+        loop {
+            tokio::time::sleep(EXTEND).await;
+            match self.lease(name).await {
+                Ok(true) => {}
+                Ok(false) => return StoreError::LeaseLost(name.to_owned()),
+                Err(error) => tracing::warn!(name, %error, "the lease on a certificate's order can't be extended"),
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::{config, edge_role, exit, up};
 
 mod cancel;
+mod certificates;
 mod db;
 mod deploy;
 mod deployments;
@@ -27,6 +28,7 @@ mod records;
 mod redeploy;
 mod rollback;
 mod source;
+mod trust;
 mod usage;
 mod watch;
 mod zones;
@@ -76,6 +78,10 @@ enum Command {
     Purge(purge::Purge),
     /// Count a project's visits
     Usage(usage::Usage),
+    /// Certificates of authorities
+    Certificates(certificates::Certificates),
+    /// Make this machine trust the development CA
+    Trust(trust::Trust),
     /// Projects
     Projects(projects::Projects),
     /// Domains whose DNS the platform answers
@@ -116,6 +122,7 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         Command::Login(login) => return login::run(login).await,
         // Their arguments are checked before a login is asked for.
         Command::Deploy(deploy) => return deploy::run(*deploy).await,
+        Command::Trust(trust) => return trust::run(trust).await,
         _ => {}
     }
     let client = client()?;
@@ -125,7 +132,8 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         | Command::Config(_)
         | Command::Db(_)
         | Command::Login(_)
-        | Command::Deploy(_) => Ok(exit::USAGE),
+        | Command::Deploy(_)
+        | Command::Trust(_) => Ok(exit::USAGE),
         Command::LoginLink(link) => login_link::run(&link, &client).await,
         Command::Deployments(list) => deployments::run(list, &client).await,
         Command::Logs(logs) => logs::run(logs, &client).await,
@@ -137,6 +145,7 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         Command::Policy(policy) => policy::run(policy, &client).await,
         Command::Purge(purge) => purge::run(purge, &client).await,
         Command::Usage(usage) => usage::run(usage, &client).await,
+        Command::Certificates(certificates) => certificates::run(certificates, &client).await,
         Command::Projects(projects) => projects::run(projects, &client).await,
         Command::Zones(zones) => zones::run(zones, &client).await,
         Command::Records(records) => records::run(records, &client).await,

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::time::Duration;
 
 use common::api::{
-    Deployment, EdgePolicy, EnvVariable, LogKind, LogPage, LoginLink, NewDeployment, NewProject, Page, Project,
-    PurgeRequest, PurgeResult, Rollback, SetEnv, System, Upload, UsageReport,
+    Deployment, EdgePolicy, EnvVariable, HostCertificate, LogKind, LogPage, LoginLink, NewDeployment, NewProject, Page,
+    Project, PurgeRequest, PurgeResult, Rollback, SetEnv, System, Upload, UsageReport,
 };
 use common::id::DeploymentId;
 use common::name::ProjectName;
 use common::problem::Problem;
+use common::secret::Secret;
 use common::time::Timestamp;
 use indicatif::ProgressBar;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -104,6 +105,19 @@ fn root_cause(error: &reqwest::Error) -> String {
 
 type Result<T> = std::result::Result<T, ClientError>;
 
+/// The development CA's certificate of a platform, PEM.
+///
+/// # Errors
+/// When the platform can't be reached or has no such authority.
+pub async fn authority_pem(api: &Url) -> Result<String> {
+    // Nobody need be logged in for what is public.
+    let client = Client::new(Login { api: api.clone(), token: Secret::new("") })?;
+    let mut url = api.clone();
+    url.set_path("/ca.pem");
+    let response = client.send(client.http.get(url).timeout(TIMEOUT)).await?;
+    response.text().await.map_err(|e| client.failed(e))
+}
+
 /// A client of one platform. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
@@ -190,6 +204,21 @@ impl Client {
                 return Ok(rows);
             }
         }
+    }
+
+    /// All certificates that are wanted from authorities.
+    pub async fn certificates(&self) -> Result<Vec<HostCertificate>> {
+        self.list(&["certificates"], usize::MAX).await
+    }
+
+    /// A certificate by its name.
+    pub async fn certificate(&self, name: &str) -> Result<HostCertificate> {
+        self.get(&["certificates", name]).await
+    }
+
+    /// Tries at once what waits.
+    pub async fn retry_certificate(&self, name: &str) -> Result<HostCertificate> {
+        self.post(&["certificates", name, "retry"], &()).await
     }
 
     /// What the installation is.

@@ -14,6 +14,7 @@ mod config;
 
 mod process;
 mod settings;
+mod trust;
 
 mod edge_role;
 mod up;

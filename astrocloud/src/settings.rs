@@ -10,6 +10,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use serde::{Deserialize, Serialize};
 
 mod azure;
+mod acme;
 mod bytes;
 mod database;
 mod dns;
@@ -22,6 +23,7 @@ mod parts;
 mod queue;
 
 pub use azure::Azure;
+pub use acme::Acme;
 pub use bytes::Bytes;
 pub use database::Database;
 pub use dns::Dns;
@@ -50,6 +52,7 @@ pub struct Settings {
     pub lookup: lookup::Settings,
     pub domains: Domains,
     pub limits: Limits,
+    pub acme: Acme,
     pub sandbox: Sandbox,
     pub log: Log,
 }
@@ -193,6 +196,7 @@ impl Default for Settings {
             lookup: lookup::Settings::default(),
             domains: Domains::default(),
             limits: Limits::default(),
+            acme: Acme::default(),
             sandbox: Sandbox::default(),
             log: Log::default(),
         }

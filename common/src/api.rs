@@ -20,6 +20,10 @@ use crate::time::Timestamp;
 use crate::usage::Usage;
 use crate::zone::NameServer;
 
+mod certificate;
+
+pub use certificate::{CertificateState, HostCertificate, PassedOver};
+
 /// Most rows of one page.
 pub const MAX_PAGE: u32 = 100;
 
@@ -267,6 +271,12 @@ pub struct System {
     pub max_upload_bytes: u64,
     /// Name servers that run; none when the DNS server is off.
     pub name_servers: Vec<NameServer>,
+    /// Certificate authorities that are asked, in order. Without any, hosts have the development CA's certificates.
+    #[serde(default)]
+    pub authorities: Vec<String>,
+    /// The wildcard certificate of the base domain, where it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<HostCertificate>,
 }
 
 /// How the edge treats a project's visitors, as people set and read it: a [`Policy`] with logins in place of hashes.

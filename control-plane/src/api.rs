@@ -16,6 +16,7 @@ use crate::auth;
 use crate::certificates::Certificates;
 use crate::domains::Domains;
 use crate::feed::Hub;
+use crate::issuing::Issuing;
 use crate::lifecycle::Lifecycle;
 use crate::policies::Policies;
 use crate::store::Store;
@@ -32,6 +33,7 @@ mod domain_records;
 mod domains;
 mod env;
 pub(crate) mod error;
+mod host_certificates;
 pub(crate) mod login_links;
 mod logs;
 mod patience;
@@ -60,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) domains: Domains,
     pub(crate) hub: Hub,
+    pub(crate) issuing: Issuing,
     pub(crate) policies: Policies,
     pub(crate) certificates: Certificates,
     pub(crate) counts: Counts,
@@ -114,7 +117,10 @@ fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
             .routes(routes!(zones::set_dnssec))
             .routes(routes!(zones::records, zones::edit).layer(DefaultBodyLimit::max(MAX_ZONE_BODY)))
             .routes(routes!(zones::edits))
-            .routes(routes!(zones::undo)),
+            .routes(routes!(zones::undo))
+            .routes(routes!(host_certificates::list))
+            .routes(routes!(host_certificates::read))
+            .routes(routes!(host_certificates::retry)),
     );
     let (resources, mut document) = resources.split_for_parts();
     document::complete(&mut document);

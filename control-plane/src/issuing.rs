@@ -10,7 +10,7 @@ use acme::authority::Authority;
 use acme::challenge::{ChallengeError, Challenges, Method};
 use acme::client::Client;
 use acme::clock::System;
-use acme::entry::{Entry, Track};
+use acme::entry::{Entry, RevocationReason, Track};
 use acme::manager::{Line, Manager, ManagerError};
 use acme::transport::TransportError;
 use async_trait::async_trait;
@@ -22,8 +22,13 @@ use crate::feed::Hub;
 use crate::store::acme::Entries;
 use crate::store::{Store, StoreError};
 
+mod base;
 mod follow;
 mod proofs;
+mod show;
+
+pub use base::wildcard;
+pub use show::show;
 
 use follow::Follower;
 use proofs::Proofs;
@@ -70,6 +75,7 @@ pub struct Issuing(Arc<Inner>);
 
 struct Inner {
     manager: Manager,
+    entries: Entries,
     authorities: Vec<String>,
     proofs: Arc<Proofs>,
     follower: Follower,
@@ -89,7 +95,8 @@ impl Issuing {
         hub: Hub,
         changed: Arc<Notify>,
     ) -> Result<Self, StartError> {
-        let entries: Arc<dyn acme::store::Store> = Arc::new(Entries::new(store.clone(), Arc::clone(&changed)));
+        let rows = Entries::new(store.clone(), Arc::clone(&changed));
+        let entries: Arc<dyn acme::store::Store> = Arc::new(rows.clone());
         let follower = Follower::start(store.clone(), keys.clone(), hub, Arc::clone(&changed)).await?;
         let proofs = Arc::new(Proofs::new(store, keys.clone(), records, changed, follower.shown()));
         let client = |authority: Authority| -> Result<Arc<Client>, StartError> {
@@ -113,17 +120,17 @@ impl Issuing {
         }
         let authorities = lines.iter().map(|line| line.authority.clone()).collect();
         let manager = Manager::new(entries, keys, Arc::new(System), lines);
-        Ok(Self(Arc::new(Inner { manager, authorities, proofs, follower })))
+        Ok(Self(Arc::new(Inner { manager, entries: rows, authorities, proofs, follower })))
     }
 
     /// Works until `stop`: what is open then is taken up by the next process, where it was left.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, base_domain: String, stop: CancellationToken) {
         let work = async {
             if self.0.authorities.is_empty() {
                 // What is wanted is kept for when there are some.
                 std::future::pending::<()>().await;
             }
-            Box::pin(self.0.manager.run()).await;
+            tokio::join!(Box::pin(self.0.manager.run()), base::want(&self, &base_domain));
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -176,6 +183,31 @@ impl Issuing {
     /// When the database failed.
     pub async fn entry(&self, host: &str) -> Result<Option<Entry>, IssuingError> {
         Ok(self.0.manager.entry(host).await?)
+    }
+
+    /// The certificates that are wanted, by name, after the name `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn list(&self, after: &str, limit: u32) -> Result<Vec<Entry>, IssuingError> {
+        Ok(self.0.entries.list(after, limit).await?)
+    }
+
+    /// As [`Self::forget`], and the certificate that is there is revoked first.
+    ///
+    /// # Errors
+    /// When the authority did not revoke it, or the database failed; it is wanted on then.
+    pub async fn forget_revoked(&self, host: &str) -> Result<(), IssuingError> {
+        Ok(self.0.manager.forget_revoked(host, RevocationReason::CessationOfOperation).await?)
+    }
+
+    /// The certificate that is there is replaced now, and revoked once another one has taken its place: its key may be
+    /// known to others.
+    ///
+    /// # Errors
+    /// When none is wanted for this host, it is being worked on, or the database failed.
+    pub async fn replace(&self, host: &str) -> Result<(), IssuingError> {
+        Ok(self.0.manager.replace(host, RevocationReason::KeyCompromise).await?)
     }
 
     /// What waits is tried at once.

@@ -199,7 +199,7 @@ impl ControlPlane {
         tasks.spawn(zones.clone().follow_aliases(config.base_domain.clone(), stop.clone()));
         tasks.spawn(lifecycle.clone().sweep(stop.clone()));
         tasks.spawn(housekeeping::run(store.clone(), hub.clone(), zones.clone(), config.keys.clone(), stop.clone()));
-        tasks.spawn(issuing.clone().run(stop.clone()));
+        tasks.spawn(issuing.clone().run(config.base_domain.clone(), stop.clone()));
         tasks.spawn(domains.clone().run(stop.clone()));
         let (counts, keep_counts) = Counts::start(store.clone(), stop.clone());
         tasks.spawn(keep_counts);
@@ -208,6 +208,7 @@ impl ControlPlane {
             lifecycle: lifecycle.clone(),
             domains,
             hub,
+            issuing: issuing.clone(),
             policies,
             certificates,
             counts,

@@ -133,6 +133,13 @@ const MEANINGS: &[(&str, &str)] = &[
     ("domains.addresses", "Public addresses of the edges, for A and AAAA records of registered names like example.com"),
     ("domains.notice", "A custom domain that leads elsewhere is served on"),
     ("limits.domains_per_project", "Custom domains of a project"),
+    (
+        "acme.authorities",
+        "Certificate authorities that are asked, in this order: lets-encrypt, zerossl, google, or tables \
+         [[acme.authorities]] with id, directory, staging, contact, eab_id, eab_key_file, profile, preferred_chain, \
+         root_file, limits = { orders = \"300/3h\", registered_domain, same_names, failures }. Without any, sites have \
+         certificates of the development CA",
+    ),
     ("sandbox.forbid", "Levels that must not be used: bubblewrap, namespaces, landlock"),
     ("log.level", "error, warn, info, debug or trace; libraries log warnings only"),
     ("log.format", "human or json"),

@@ -101,7 +101,7 @@ impl Platform {
             isolation: sandbox.level().slug().to_owned(),
             max_upload_bytes: settings.sources.upload.0,
             authority: authority.clone(),
-            authorities: Vec::new(),
+            authorities: settings.acme.issuing()?,
             domains: settings.domains(),
             https_redirect: settings.edge.https_redirect,
             dns: settings.dns(own_addresses(settings, &[visitors.addr, secure_visitors.addr]))?,

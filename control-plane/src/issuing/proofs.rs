@@ -71,6 +71,11 @@ impl Proofs {
         }
     }
 
+    /// Whether a record can be set.
+    pub(super) async fn serves(&self, record: &str) -> bool {
+        self.server_of(record).await.is_ok()
+    }
+
     /// Who sets a record.
     async fn server_of(&self, record: &str) -> Result<&dyn TxtRecords, ChallengeError> {
         for server in &self.records {

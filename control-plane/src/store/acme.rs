@@ -7,6 +7,7 @@ use acme::entry::Entry;
 use acme::store::{BucketChange, Lease, SealedCertificate, StoreError as PortError};
 use async_trait::async_trait;
 use common::time::Timestamp;
+use sqlx::any::AnyRow;
 use sqlx::{Any, Row as _, Transaction};
 use tokio::sync::Notify;
 
@@ -25,6 +26,19 @@ impl Entries {
     pub fn new(store: Store, changed: Arc<Notify>) -> Self {
         Self { store, changed }
     }
+
+    /// Entries by name, after the name `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn list(&self, after: &str, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        let rows = sqlx::query("SELECT entry, next_at FROM acme_entries WHERE name > $1 ORDER BY name LIMIT $2")
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all(&self.store.pool)
+            .await?;
+        rows.iter().map(read).collect()
+    }
 }
 
 impl From<StoreError> for PortError {
@@ -38,6 +52,12 @@ impl From<StoreError> for PortError {
 
 fn away(error: sqlx::Error) -> PortError {
     StoreError::from(error).into()
+}
+
+/// The entry of a row.
+fn read(row: &AnyRow) -> Result<Entry, StoreError> {
+    let next = Timestamp::from_millis(row.try_get("next_at")?);
+    Ok(Entry { next, ..json(row, "entry")? })
 }
 
 fn count(limit: usize) -> i64 {
@@ -131,9 +151,7 @@ impl acme::store::Store for Entries {
             .fetch_optional(&self.store.pool)
             .await
             .map_err(away)?;
-        let Some(row) = row else { return Ok(None) };
-        let next = Timestamp::from_millis(row.try_get("next_at").map_err(away)?);
-        Ok(Some(Entry { next, ..json(&row, "entry")? }))
+        Ok(row.as_ref().map(read).transpose()?)
     }
 
     async fn remove(&self, name: &str) -> Result<(), PortError> {
