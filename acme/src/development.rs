@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::certificate::Certificate;
-use common::secret::{MasterKey, Secret, SecretError, random_bytes};
+use common::secret::{KeyRing, Secret, SecretError, random_bytes};
 use common::time::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -107,15 +107,22 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The authority of a folder, made when there is none. One that is near its end is replaced.
+    /// The authority of a folder, made when there is none. One that is near its end is replaced, and one that an older
+    /// master key sealed is sealed with the newest.
     ///
     /// # Errors
     /// When its files can't be used, or were sealed with another key.
-    pub fn load_or_create(folder: &Path, key: &MasterKey, now: Timestamp) -> Result<Self, AuthorityError> {
+    pub fn load_or_create(folder: &Path, keys: &KeyRing, now: Timestamp) -> Result<Self, AuthorityError> {
         let sealed = folder.join(KEY_FILE);
         let failed = |source| AuthorityError::File { path: sealed.clone(), source };
         let kept = match std::fs::read_to_string(&sealed) {
-            Ok(text) => Some(serde_json::from_str::<Kept>(key.open(text.trim())?.reveal())?),
+            Ok(text) => {
+                let opened = keys.open(text.trim())?;
+                if let Some(anew) = keys.reseal(text.trim())? {
+                    write(folder, KEY_FILE, &anew, None)?;
+                }
+                Some(serde_json::from_str::<Kept>(opened.reveal())?)
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(failed(e)),
         };
@@ -128,7 +135,7 @@ impl Authority {
                 let made = make(now)?;
                 let text = Secret::new(serde_json::to_string(&made)?);
                 // Temporary files have mode 0600.
-                write(folder, KEY_FILE, &key.seal(&text), None)?;
+                write(folder, KEY_FILE, &keys.seal(&text), None)?;
                 made
             }
         };
@@ -267,6 +274,8 @@ mod tests {
     use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
     use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
+    use common::secret::MasterKey;
+
     use super::*;
 
     fn at(days: u64) -> Timestamp {
@@ -275,7 +284,7 @@ mod tests {
 
     fn authority(folder: &Path, now: Timestamp) -> Authority {
         let key = MasterKey::load_or_create(&folder.join("master.key")).unwrap();
-        Authority::load_or_create(folder, &key, now).unwrap()
+        Authority::load_or_create(folder, &key.into(), now).unwrap()
     }
 
     fn is_trusted(root: &str, chain: &str, host: &str, now: Timestamp) -> bool {
@@ -321,7 +330,7 @@ mod tests {
         std::fs::remove_file(folder.path().join("master.key")).unwrap();
         let other = MasterKey::load_or_create(&folder.path().join("master.key")).unwrap();
         assert!(matches!(
-            Authority::load_or_create(folder.path(), &other, at(1)),
+            Authority::load_or_create(folder.path(), &other.into(), at(1)),
             Err(AuthorityError::Sealed(SecretError::WrongKey))
         ));
     }

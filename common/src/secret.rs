@@ -168,6 +168,12 @@ impl KeyRing {
         &self.newest
     }
 
+    /// Whether there are older keys.
+    #[must_use]
+    pub const fn is_rotated(&self) -> bool {
+        !self.older.is_empty()
+    }
+
     /// Encrypts with the newest key.
     #[must_use]
     pub fn seal(&self, secret: &Secret) -> String {

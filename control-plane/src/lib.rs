@@ -193,6 +193,10 @@ impl ControlPlane {
         let (known, base, sites) = (config.domains.clone(), &config.base_domain, &config.sites_url);
         let asks = lookup.clone();
         let domains = Domains::new(store.clone(), hub.clone(), issuing.clone(), asks, known, base, sites);
+        if config.keys.is_rotated() {
+            let sealed_anew = store.reseal(&config.keys).await?;
+            tracing::info!(sealed_anew, "the older master keys are needed no longer");
+        }
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(zones.clone().follow(stop.clone()));

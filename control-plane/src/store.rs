@@ -18,6 +18,7 @@ pub mod env;
 pub mod name_servers;
 pub mod policies;
 pub mod projects;
+mod reseal;
 pub mod schema;
 pub mod tokens;
 pub mod usage;

@@ -69,8 +69,8 @@ impl Platform {
             .context("sites have no address with https; choose another one with --https")?;
         let http_url = reachable("http", visitors.addr)?;
         let https_url = reachable("https", secure_visitors.addr)?;
-        let key = state.master_key();
-        let authority = match Authority::load_or_create(&state.private("ca")?, key, Timestamp::now()) {
+        let keys = state.keys();
+        let authority = match Authority::load_or_create(&state.private("ca")?, keys, Timestamp::now()) {
             Ok(authority) => Some(Arc::new(authority)),
             // Sites go on over plain HTTP: what a lost key takes along is only what it sealed.
             Err(e @ AuthorityError::Sealed(_)) => {
@@ -95,7 +95,7 @@ impl Platform {
             api: api.addr,
             sites_url: sites_url(&settings.base_domain, visitors.addr.port())?,
             base_domain: settings.base_domain.clone(),
-            keys: state.master_key().clone().into(),
+            keys: state.keys().clone(),
             api_token: state.api_token().clone(),
             feed_token: state.feed_token(),
             isolation: sandbox.level().slug().to_owned(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::secret::{MasterKey, Secret};
+use common::secret::{KeyRing, MasterKey, Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
@@ -16,6 +16,11 @@ use crate::settings::Database;
 
 /// What the edges' token is derived for.
 const FEED_PURPOSE: &str = "astrocloud 2026-11 route feed token";
+/// Holds the master key, 32 bytes in base64url, in place of the folder's file: so it may come from a key vault. What the
+/// file's key sealed is sealed anew at the start, and the file may go then.
+const KEY_VARIABLE: &str = "ASTROCLOUD_MASTER_KEY";
+/// Holds master keys from before, with commas, for the start at which they are replaced.
+const OLD_KEYS_VARIABLE: &str = "ASTROCLOUD_OLD_MASTER_KEYS";
 /// File of the edges' token, for edges that run alone.
 const EDGE_TOKEN: &str = "edge-token";
 /// Characters of a path that stay as they are in a database's URL.
@@ -24,7 +29,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-')
 /// An open data folder. It is locked until this is dropped or the process ends, however it ends.
 pub struct State {
     folder: PathBuf,
-    master_key: MasterKey,
+    keys: KeyRing,
     api_token: Secret,
     _lock: File,
 }
@@ -39,9 +44,10 @@ impl State {
         make_private(folder).with_context(cannot)?;
         let folder = folder.canonicalize().with_context(cannot)?;
         let lock = lock(&folder)?;
-        let master_key = MasterKey::load_or_create(&folder.join("master.key"))?;
+        let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let keys = keys(&folder.join("master.key"), variable(KEY_VARIABLE), variable(OLD_KEYS_VARIABLE))?;
         let api_token = token(&folder.join("api-token"))?;
-        let state = Self { folder, master_key, api_token, _lock: lock };
+        let state = Self { folder, keys, api_token, _lock: lock };
         put_secret(&state.folder.join(EDGE_TOKEN), &state.feed_token()).with_context(cannot)?;
         Ok(state)
     }
@@ -51,9 +57,9 @@ impl State {
         &self.folder
     }
 
-    /// The key with which secrets are encrypted at rest.
-    pub const fn master_key(&self) -> &MasterKey {
-        &self.master_key
+    /// The keys with which secrets are encrypted at rest.
+    pub const fn keys(&self) -> &KeyRing {
+        &self.keys
     }
 
     /// The API's token, the same after every start.
@@ -63,7 +69,7 @@ impl State {
 
     /// What edges show to get the route feed.
     pub fn feed_token(&self) -> Secret {
-        Secret::new(format!("feed_{}", URL_SAFE_NO_PAD.encode(self.master_key.derive(FEED_PURPOSE))))
+        Secret::new(format!("feed_{}", URL_SAFE_NO_PAD.encode(self.keys.newest().derive(FEED_PURPOSE))))
     }
 
     /// Address of the database that counts.
@@ -149,6 +155,21 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// The master keys: `given` seals when it is there, else the one of the file, which is made when there is none. All others
+/// only open what they sealed, until it is sealed anew.
+fn keys(file: &Path, given: Option<String>, older: Option<String>) -> anyhow::Result<KeyRing> {
+    let parse = |name: &str, text: &str| MasterKey::from_text(text.trim()).with_context(|| format!("{name} is wrong"));
+    let mut others = Vec::new();
+    for text in older.as_deref().unwrap_or_default().split(',').filter(|text| !text.trim().is_empty()) {
+        others.push(parse(OLD_KEYS_VARIABLE, text)?);
+    }
+    let Some(given) = given else { return Ok(KeyRing::new(MasterKey::load_or_create(file)?, others)) };
+    if file.exists() {
+        others.push(MasterKey::load_or_create(file)?);
+    }
+    Ok(KeyRing::new(parse(KEY_VARIABLE, &given)?, others))
+}
+
 /// Reads the token, or makes it when there is none.
 fn token(path: &Path) -> anyhow::Result<Secret> {
     let cannot = || format!("{} can't be used", path.display());
@@ -202,6 +223,26 @@ mod tests {
         let again = State::open(&folder).unwrap();
         assert_eq!(*again.api_token(), token);
         assert_eq!(again.feed_token(), feed);
+    }
+
+    #[test]
+    fn a_master_key_from_the_environment_takes_the_place_of_the_files_which_still_opens() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("master.key");
+        let first = keys(&file, None, None).unwrap();
+        let sealed = first.seal(&Secret::new("hunter2"));
+        let other = MasterKey::load_or_create(&folder.path().join("other")).unwrap();
+        let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let rotated = keys(&file, Some(text("other")), None).unwrap();
+        assert!(rotated.is_rotated() && rotated.open(&sealed).is_ok());
+        let again = rotated.reseal(&sealed).unwrap().unwrap();
+        assert_eq!(other.open(&again).unwrap().reveal(), "hunter2");
+        let old = text("master.key");
+        std::fs::remove_file(&file).unwrap();
+        assert!(keys(&file, Some(text("other")), Some(old)).unwrap().open(&sealed).is_ok());
+        assert!(!file.exists() && !keys(&file, Some(text("other")), None).unwrap().is_rotated());
+        let wrong = format!("{:#}", keys(&file, Some("short".to_owned()), None).err().unwrap());
+        assert!(wrong.contains(KEY_VARIABLE) && wrong.contains("32 bytes"), "{wrong}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub async fn folder(state: &State, sandbox: &Sandbox) -> anyhow::Result<PathBuf>
 }
 
 fn elsewhere(state: &State) -> anyhow::Result<PathBuf> {
-    let name = state.master_key().derive(NAME_PURPOSE);
+    let name = state.keys().newest().derive(NAME_PURPOSE);
     let path = Path::new(ELSEWHERE).join(format!("astrocloud-{}", URL_SAFE_NO_PAD.encode(&name[..NAME_BYTES])));
     let cannot = || format!("the work folder {} can't be made", path.display());
     std::fs::DirBuilder::new().recursive(true).mode(PASSABLE).create(&path).with_context(cannot)?;

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod browser;
+mod node;
 mod support;
 
 mod api_page;
 mod apps;
+mod authorities;
 mod cli;
 mod domains;
 mod edge_role;

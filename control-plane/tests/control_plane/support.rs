@@ -352,7 +352,7 @@ fn dns() -> DnsConfig {
 /// The development CA; none when its key was sealed with another master key.
 fn authority(folder: &std::path::Path) -> Option<Arc<acme::development::Authority>> {
     let key = MasterKey::load_or_create(&folder.join("master.key")).unwrap();
-    acme::development::Authority::load_or_create(folder, &key, common::time::Timestamp::now()).ok().map(Arc::new)
+    acme::development::Authority::load_or_create(folder, &key.into(), common::time::Timestamp::now()).ok().map(Arc::new)
 }
 
 /// Looks again and again until something is so.
