@@ -1,8 +1,9 @@
 //! Headless Chromium, and what a visitor would notice in it.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use chromiumoxide::browser::{Browser as Chromium, BrowserConfig};
+use chromiumoxide::browser::{Browser as Chromium, BrowserConfig, BrowserConfigBuilder};
 use chromiumoxide::cdp::browser_protocol::log::EventEntryAdded;
 use chromiumoxide::cdp::js_protocol::runtime::EventExceptionThrown;
 use chromiumoxide::page::Page;
@@ -29,8 +30,17 @@ impl Browser {
 
     /// One with further flags.
     pub async fn start_with(flags: &[&'static str]) -> Self {
+        Self::launch(BrowserConfig::builder(), flags).await
+    }
+
+    /// One that trusts nobody but whom it is told to in this home.
+    pub async fn start_strict(home: &Path) -> Self {
+        Self::launch(BrowserConfig::builder().respect_https_errors().env("HOME", home.to_str().unwrap()), &[]).await
+    }
+
+    async fn launch(config: BrowserConfigBuilder, flags: &[&'static str]) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let config = BrowserConfig::builder()
+        let config = config
             .no_sandbox()
             .user_data_dir(profile.path())
             .args(["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"])
@@ -68,6 +78,13 @@ impl Browser {
         within(PATIENCE, page.goto(url)).await.unwrap();
         within(PATIENCE, page.wait_for_navigation()).await.unwrap();
         Tab { page, errors }
+    }
+
+    /// Whether it opens an address only to say that it does not trust it.
+    pub async fn refuses(&self, url: &str) -> bool {
+        let page = self.chromium.new_page("about:blank").await.unwrap();
+        let refused = within(PATIENCE, page.goto(url)).await;
+        refused.is_err_and(|e| e.to_string().contains("ERR_CERT_AUTHORITY_INVALID"))
     }
 
     pub async fn close(mut self) {

@@ -21,3 +21,4 @@ mod policies;
 mod static_sites;
 mod websockets;
 mod zones;
+mod trust;

@@ -22,7 +22,8 @@ pub mod pebble;
 use pebble::Pebble;
 
 /// One installation's folder; nodes in it share database and keys.
-pub struct Installation(TempDir);
+#[derive(Clone)]
+pub struct Installation(Arc<TempDir>);
 
 pub struct Node {
     pub plane: ControlPlane,
@@ -31,11 +32,16 @@ pub struct Node {
     pub https: u16,
     client: reqwest::Client,
     _folder: TempDir,
+    _installation: Installation,
 }
 
 impl Installation {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter("warn,acme=debug,control_plane=debug")
+            .with_test_writer()
+            .try_init();
+        Self(Arc::new(tempfile::tempdir().unwrap()))
     }
 
     /// A node whose edge has these ports.
@@ -72,7 +78,7 @@ impl Installation {
         let config = edge::Config::new(plane.api_url().clone(), feed_token, folder.path().join("edge"));
         let edge = Edge::start(sockets, config, store).unwrap();
         within(PATIENCE, edge.connected()).await;
-        Node { plane, edge, https: port, client: reqwest::Client::new(), _folder: folder }
+        Node { plane, edge, https: port, client: reqwest::Client::new(), _folder: folder, _installation: self.clone() }
     }
 }
 

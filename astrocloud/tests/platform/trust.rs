@@ -1,0 +1,56 @@
+//! `astrocloud trust`: a browser that trusts the development CA, in a home of its own.
+
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::support::{Platform, folder};
+
+#[tokio::test]
+async fn a_browser_opens_a_site_over_https_once_the_development_ca_is_trusted() {
+    let platform = Platform::start().await;
+    let site = folder(&[("index.html", "<title>Shop</title><p>Welcome over HTTPS")]);
+    platform.deploy_live(site.path(), "shop", &[]).await;
+    let url = format!("https://shop.localhost:{}/", platform.ready.https_url.port().unwrap());
+    let home = tempfile::tempdir().unwrap();
+    let trust = async |more: &[&str]| -> Value {
+        let args = [&["trust", "--browsers", "--json"], more].concat();
+        platform.cli_with(&args, &[("HOME", home.path().to_str().unwrap())]).await.ok().json()
+    };
+    let refuses = async || {
+        let browser = Browser::start_strict(home.path()).await;
+        assert!(browser.refuses(&url).await, "without trust the browser opens no page of it");
+        browser.close().await;
+    };
+    refuses().await;
+    for _ in 0..2 {
+        let done = trust(&[]).await;
+        assert_eq!(done[0]["outcome"], "trusted", "{done}");
+        assert!(done[0]["store"].as_str().unwrap().starts_with("Chromium"), "{done}");
+    }
+    let browser = Browser::start_strict(home.path()).await;
+    let tab = browser.open(&url).await;
+    tab.says("Welcome over HTTPS").await;
+    assert_eq!(tab.errors(), Vec::<String>::new());
+    browser.close().await;
+
+    assert_eq!(trust(&["--remove"]).await[0]["outcome"], "removed");
+    assert_eq!(trust(&["--remove"]).await[0]["outcome"], "absent");
+    refuses().await;
+}
+
+#[tokio::test]
+async fn what_is_no_root_of_a_development_ca_is_never_trusted() {
+    let platform = Platform::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("some.pem");
+    for (text, why) in
+        [("", "no certificate"), ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "not the")]
+    {
+        std::fs::write(&file, text).unwrap();
+        let args = ["trust", "--browsers", "--certificate", file.to_str().unwrap()];
+        let refused = platform.cli_with(&args, &[("HOME", home.path().to_str().unwrap())]).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains(why), "{refused:?}");
+    }
+    assert!(!home.path().join(".pki").exists());
+}
