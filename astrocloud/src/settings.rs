@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use serde::{Deserialize, Serialize};
 
-mod azure;
 mod acme;
+mod azure;
 mod bytes;
 mod database;
 mod dns;
@@ -22,8 +22,8 @@ mod maybe;
 mod parts;
 mod queue;
 
-pub use azure::Azure;
 pub use acme::Acme;
+pub use azure::Azure;
 pub use bytes::Bytes;
 pub use database::Database;
 pub use dns::Dns;

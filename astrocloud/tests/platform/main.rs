@@ -22,3 +22,4 @@ mod static_sites;
 mod websockets;
 mod zones;
 mod trust;
+mod zones;

@@ -9,7 +9,7 @@ use common::api::HostCertificate;
 use common::bus::file::FileBus;
 use common::queue::memory::MemoryQueue;
 use common::secret::{MasterKey, Secret};
-use control_plane::{Config, ControlPlane, IssuingAuthority, Ports};
+use control_plane::{Config, ControlPlane, DnsConfig, IssuingAuthority, Ports};
 use edge::{Edge, Sockets};
 use tempfile::TempDir;
 use url::Url;
@@ -67,6 +67,8 @@ impl Installation {
             authority: None,
             authorities: authorities.iter().enumerate().map(authority).collect(),
             https_redirect: false,
+            dns: dns(),
+            lookup: lookup::Settings::default(),
         };
         let bus = Arc::new(FileBus::new(folder.path().join("logs")).unwrap());
         let ports = Ports { store: store.clone(), bus, queue: Arc::new(MemoryQueue::new()) };
@@ -102,6 +104,28 @@ impl Node {
     pub async fn end(self) {
         self.edge.drain(Duration::from_secs(1)).await;
         self.plane.drain(Duration::from_secs(1)).await;
+    }
+}
+
+/// No DNS server.
+fn dns() -> DnsConfig {
+    DnsConfig {
+        listen: Vec::new(),
+        nameservers: vec!["ns1.sites.test".parse().unwrap()],
+        mailbox: "hostmaster.sites.test".parse().unwrap(),
+        refresh: 3600,
+        retry: 600,
+        expire: 1_209_600,
+        negative_ttl: 60,
+        ttl: 300,
+        rate: 0,
+        burst: 0,
+        transfer: Vec::new(),
+        keys: Vec::new(),
+        addresses: Vec::new(),
+        challenges: None,
+        azure: None,
+        secondaries: Vec::new(),
     }
 }
 

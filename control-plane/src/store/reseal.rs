@@ -8,11 +8,12 @@ use super::{Store, StoreError};
 
 /// Every column that holds something sealed for long, and by what its rows are found. Ticket keys, challenges and keys of
 /// orders in the making are over within hours.
-const SEALED: [(&str, &str, &str); 4] = [
+const SEALED: [(&str, &str, &str); 5] = [
     ("certificates", "sealed_key", "id"),
     ("env_variables", "sealed", "project"),
     ("deployments", "source_login", "id"),
     ("acme_accounts", "sealed", "authority"),
+    ("zones", "sealed_key", "name"),
 ];
 
 impl Store {
