@@ -36,6 +36,9 @@ impl Kept {
     }
 }
 
+/// How often an account is opened that others open at the same time: the second time theirs is there.
+const OPEN_TRIES: u32 = 4;
+
 /// The account of one authority.
 pub(super) struct Accounts {
     store: Arc<dyn Store>,
@@ -56,9 +59,13 @@ impl Accounts {
         if let Some(account) = &*open {
             return Ok(account.clone());
         }
-        let account = self.opened(authority).await?;
-        *open = Some(account.clone());
-        Ok(account)
+        for _ in 0..OPEN_TRIES {
+            if let Some(account) = self.opened(authority).await? {
+                *open = Some(account.clone());
+                return Ok(account);
+            }
+        }
+        Err(internal(&"other processes opened the account again and again at the same time"))
     }
 
     /// The authority knows it no longer.
@@ -74,7 +81,8 @@ impl Accounts {
         }
     }
 
-    async fn opened(&self, authority: &Authority) -> Result<Account, Failure> {
+    /// The account; none when another process opened it at the same time, whose account counts then.
+    async fn opened(&self, authority: &Authority) -> Result<Option<Account>, Failure> {
         let stored = |e: StoreError| internal(&e);
         let sealed = self.store.account(&authority.id).await.map_err(stored)?;
         let mut kept: Option<Kept> = match &sealed {
@@ -94,7 +102,7 @@ impl Accounts {
             if let Some(anew) = sealed.as_deref().and_then(|sealed| self.keys.reseal(sealed).ok().flatten()) {
                 self.store.set_account(&authority.id, sealed.as_deref(), Some(&anew)).await.map_err(stored)?;
             }
-            return Ok(account);
+            return Ok(Some(account));
         }
         let (account, kept, before) = match &authority.external_account {
             None => {
@@ -105,7 +113,9 @@ impl Accounts {
                         let (_, der) = Key::generate_pkcs8().map_err(|e| internal(&e))?;
                         let key = Secret::new(URL_SAFE_NO_PAD.encode(der.secret_pkcs8_der()));
                         let kept = Kept { directory: authority.directory.clone(), key, uri: None };
-                        let anew = self.keep(authority, sealed.as_deref(), &kept).await?;
+                        let Some(anew) = self.keep(authority, sealed.as_deref(), &kept).await? else {
+                            return Ok(None);
+                        };
                         (kept, Some(anew))
                     }
                 };
@@ -118,19 +128,19 @@ impl Accounts {
             }
         };
         let kept = Kept { uri: Some(account.id().to_owned()), ..kept };
-        self.keep(authority, before.as_deref(), &kept).await?;
+        if self.keep(authority, before.as_deref(), &kept).await?.is_none() {
+            return Ok(None);
+        }
         tracing::info!(authority = authority.id, account = account.id(), "opened an account");
-        Ok(account)
+        Ok(Some(account))
     }
 
-    async fn keep(&self, authority: &Authority, old: Option<&str>, kept: &Kept) -> Result<String, Failure> {
+    /// Keeps an account in place of `old`, and gives it sealed; none when another process kept one.
+    async fn keep(&self, authority: &Authority, old: Option<&str>, kept: &Kept) -> Result<Option<String>, Failure> {
         let text = Secret::new(serde_json::to_string(kept).map_err(|e| internal(&e))?);
         let sealed = self.keys.seal(&text);
-        if self.store.set_account(&authority.id, old, Some(&sealed)).await.map_err(|e| internal(&e))? {
-            return Ok(sealed);
-        }
-        // The other's is used with the next attempt.
-        Err(Failure::Internal { detail: "another process opened the account at the same time".into() })
+        let is_kept = self.store.set_account(&authority.id, old, Some(&sealed)).await.map_err(|e| internal(&e))?;
+        Ok(is_kept.then_some(sealed))
     }
 
     async fn create(&self, authority: &Authority, kept: &Kept) -> Result<Account, Failure> {

@@ -6,7 +6,7 @@ use acme::challenge::Method;
 use common::api::CertificateState;
 
 use crate::node::pebble::{Options, Pebble};
-use crate::node::{Installation, seen, visitor};
+use crate::node::{Installation, seen};
 use crate::support::until;
 
 #[tokio::test]
@@ -23,19 +23,18 @@ async fn a_wanted_host_is_served_with_a_trusted_certificate_which_is_replaced_wi
     }
     // Nothing fails while it is replaced, and then the other one is shown.
     let host = "http.example.com";
-    let visitor = visitor(host, pebble.tls, &roots);
-    let first = seen(&visitor, host, pebble.tls).await.unwrap();
+    let first = seen(host, pebble.tls, &roots).await.unwrap();
     let serial = node.certificate(host).await.serial.unwrap();
     node.plane.issuing().replace(host).await.unwrap();
     until("another certificate is shown", || async {
-        let now = seen(&visitor, host, pebble.tls).await.expect("the host is served all the time");
+        let now = seen(host, pebble.tls, &roots).await.expect("the host is served all the time");
         (now != first).then_some(())
     })
     .await;
     until("the first one is revoked", || async { (pebble.status_of(&serial).await == "Revoked").then_some(()) }).await;
 
     node.plane.issuing().forget(host).await.unwrap();
-    until("it is served no longer", || async { seen(&visitor, host, pebble.tls).await.is_none().then_some(()) }).await;
+    until("it is served no longer", || async { seen(host, pebble.tls, &roots).await.is_none().then_some(()) }).await;
     node.end().await;
 }
 

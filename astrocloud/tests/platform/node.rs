@@ -37,10 +37,6 @@ pub struct Node {
 
 impl Installation {
     pub fn new() -> Self {
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter("warn,acme=debug,control_plane=debug")
-            .with_test_writer()
-            .try_init();
         Self(Arc::new(tempfile::tempdir().unwrap()))
     }
 
@@ -97,8 +93,7 @@ impl Node {
 
     /// The certificate with which a host is served to a visitor who trusts `roots` alone, DER; waits until it is.
     pub async fn served(&self, host: &str, https: u16, roots: &[String]) -> Vec<u8> {
-        let visitor = visitor(host, https, roots);
-        until("it is served with a trusted certificate", || seen(&visitor, host, https)).await
+        until("it is served with a trusted certificate", || seen(host, https, roots)).await
     }
 
     pub async fn end(self) {
@@ -129,20 +124,16 @@ fn dns() -> DnsConfig {
     }
 }
 
-/// Someone who trusts `roots` alone and keeps no connection.
-pub fn visitor(host: &str, https: u16, roots: &[String]) -> reqwest::Client {
+/// The certificate that a visitor is shown who trusts `roots` alone and was not here before, DER; none when it is not
+/// trusted.
+pub async fn seen(host: &str, https: u16, roots: &[String]) -> Option<Vec<u8>> {
     let roots = roots.iter().map(|root| reqwest::Certificate::from_pem(root.as_bytes()).unwrap());
-    reqwest::Client::builder()
+    let visitor = reqwest::Client::builder()
         .tls_certs_only(roots)
         .tls_info(true)
-        .pool_max_idle_per_host(0)
         .resolve(host, SocketAddr::from(([127, 0, 0, 1], https)))
         .build()
-        .unwrap()
-}
-
-/// The certificate that a visitor is shown, if it is trusted.
-pub async fn seen(visitor: &reqwest::Client, host: &str, https: u16) -> Option<Vec<u8>> {
+        .unwrap();
     let answer = visitor.get(format!("https://{host}:{https}/")).send().await.ok()?;
     let info = answer.extensions().get::<reqwest::tls::TlsInfo>().unwrap();
     Some(info.peer_certificate().unwrap().to_vec())
