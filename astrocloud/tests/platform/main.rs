@@ -19,7 +19,6 @@ mod lifecycle;
 mod limits;
 mod policies;
 mod static_sites;
-mod websockets;
-mod zones;
 mod trust;
+mod websockets;
 mod zones;
