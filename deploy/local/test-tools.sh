@@ -25,6 +25,7 @@ need kdig knot-dnsutils
 need nsd nsd
 need named bind9
 need pebble pebble
+need certutil libnss3-tools
 need redis-server redis-server
 # Debian keeps its programs out of the search path.
 [ -d /usr/lib/postgresql ] || packages="$packages postgresql"
