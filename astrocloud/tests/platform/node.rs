@@ -62,6 +62,7 @@ impl Installation {
             max_upload_bytes: 1 << 20,
             authority: None,
             authorities: authorities.iter().enumerate().map(authority).collect(),
+            domains: control_plane::DomainsConfig::default(),
             https_redirect: false,
             dns: dns(),
             lookup: lookup::Settings::default(),
