@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn an_id_that_is_known_says_enough() {
-        let [first] = &issuing("authorities = ['lets-encrypt']").unwrap()[..] else { panic!("one authority") };
+        let [first] = &issuing("authorities = ['lets-encrypt']").unwrap()[..] else { unreachable!("one authority") };
         assert_eq!(first.authority.directory, acme::authority::LETS_ENCRYPT);
         assert!(first.authority.limits.orders.is_some());
         assert_eq!(first.rehearsal.as_ref().unwrap().directory, acme::authority::LETS_ENCRYPT_STAGING);
@@ -273,7 +273,7 @@ mod tests {
              eab_key_file = '{0}'\n",
             file.display()
         );
-        let [own, zerossl] = &issuing(&text).unwrap()[..] else { panic!("two authorities") };
+        let [own, zerossl] = &issuing(&text).unwrap()[..] else { unreachable!("two authorities") };
         assert_eq!(own.authority.contacts, ["mailto:ops@example.com"]);
         assert_eq!(own.authority.limits.orders, Some(Limit { burst: 300, refill: Duration::from_secs(36) }));
         assert_eq!((own.authority.limits.failures.unwrap().burst, own.authority.limits.same_names), (5, None));
