@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::testkit::{Line, Script, World, soon};
+use crate::testkit::{Line, Script, World, pass, soon};
 
+/// Longer than any wait that a test of patience sets.
+const LONG: Duration = Duration::from_secs(5);
 const ASK: &str = "GET / HTTP/1.1\r\nHost: app.localhost\r\n\r\n";
 
 async fn world(timeouts: &str) -> (World, Script) {
@@ -87,7 +89,7 @@ async fn an_answer_that_stops_is_broken_off() {
 
 #[tokio::test]
 async fn an_answer_that_takes_too_long_in_all_is_ended_however_lively_it_is() {
-    let (world, app) = world(r#"{"total_ms": 400}"#).await;
+    let (world, app) = world(r#"{"total_ms": 2000}"#).await;
     let mut visitor = Line::ask(&world, ASK).await;
     let (mut line, _) = app.asked().await;
     line.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
@@ -112,14 +114,14 @@ async fn an_answer_that_takes_too_long_in_all_is_ended_however_lively_it_is() {
 
 #[tokio::test]
 async fn an_app_that_is_slow_but_alive_is_left_alone() {
-    let (world, app) = world(r#"{"first_byte_ms": 3000, "between_bytes_ms": 1500}"#).await;
+    let (world, app) = world(r#"{"first_byte_ms": 9000, "between_bytes_ms": 9000}"#).await;
     let mut visitor = Line::ask(&world, ASK).await;
     let (mut line, _) = app.asked().await;
     line.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n.").await;
     assert_eq!(visitor.head().await.status(), 200);
     assert_eq!(visitor.exactly(1).await, b".");
     for n in 0..9 {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        pass(LONG).await;
         line.say(&n.to_string()).await;
         assert_eq!(visitor.exactly(1).await, n.to_string().as_bytes());
     }
@@ -127,33 +129,36 @@ async fn an_app_that_is_slow_but_alive_is_left_alone() {
 
 #[tokio::test]
 async fn a_visitor_who_reads_slowly_is_not_the_apps_silence() {
-    let (world, app) = world(r#"{"between_bytes_ms": 100, "first_byte_ms": 5000}"#).await;
+    let (world, app) = world(r#"{"between_bytes_ms": 3000, "first_byte_ms": 3000}"#).await;
     let mut visitor = Line::ask(&world, ASK).await;
     let (mut line, _) = app.asked().await;
-    let body = crate::testkit::noise(16 << 20);
+    let body = crate::testkit::noise(1 << 20).repeat(40);
     line.say(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len())).await;
-    let sent = body.clone();
-    let send = tokio::spawn(async move { line.send(&sent).await });
-    // All buffers are full meanwhile, and the app can't send.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(visitor.head().await.status(), 200);
-    assert!(visitor.exactly(body.len()).await == body);
-    soon(send).await.unwrap();
+    let mut send = Box::pin(line.send(&body));
+    // All buffers are full soon, and the app can't send.
+    let sent = tokio::time::timeout(Duration::from_millis(500), &mut send).await;
+    assert!(sent.is_err(), "the buffers hold all of it");
+    pass(LONG).await;
+    let read = async {
+        assert_eq!(visitor.head().await.status(), 200);
+        assert!(visitor.exactly(body.len()).await == body);
+    };
+    tokio::join!(read, send);
 }
 
 #[tokio::test]
 async fn a_stream_of_events_may_be_silent_for_long() {
-    let world = World::start_with(|config| config.timeouts.upstream = Duration::from_millis(100)).await;
+    let world = World::start_with(|config| config.timeouts.upstream = Duration::from_secs(3)).await;
     let app = Script::start().await;
     world.app("app", &[app.addr]).await;
     let ask = "GET / HTTP/1.1\r\nHost: app.localhost\r\nAccept: text/event-stream\r\n\r\n";
     let mut visitor = Line::ask(&world, ask).await;
     let (mut line, _) = app.asked().await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    pass(LONG).await;
     line.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     assert_eq!(visitor.head().await.status(), 200);
     for event in ["data: 1\n\n", "data: 2\n\n"] {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        pass(LONG).await;
         line.say(&format!("9\r\n{event}\r\n")).await;
         assert_eq!(visitor.chunk().await, event.as_bytes());
     }
@@ -161,17 +166,17 @@ async fn a_stream_of_events_may_be_silent_for_long() {
 
 #[tokio::test]
 async fn a_tunnel_has_no_other_timeout_than_its_own() {
-    let all = r#"{"first_byte_ms": 5000, "between_bytes_ms": 100, "total_ms": 200}"#;
+    let all = r#"{"first_byte_ms": 3000, "between_bytes_ms": 3000, "total_ms": 3000}"#;
     let (world, app) = world(all).await;
     let upgrade = "GET / HTTP/1.1\r\nHost: app.localhost\r\nConnection: Upgrade\r\nUpgrade: chat/1\r\n\r\n";
     let mut visitor = Line::ask(&world, upgrade).await;
     let (mut line, _) = app.asked().await;
     line.say("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat/1\r\n\r\n").await;
     assert_eq!(visitor.head().await.status(), 101);
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    pass(LONG).await;
     line.say("ping").await;
     assert_eq!(visitor.exactly(4).await, b"ping");
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    pass(LONG).await;
     visitor.say("pong").await;
     assert_eq!(line.exactly(4).await, b"pong");
 }

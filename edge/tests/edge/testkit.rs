@@ -383,6 +383,13 @@ pub fn field<'a>(answer: &'a reqwest::Response, name: &str) -> &'a str {
     answer.headers().get(name).map_or("", |v| v.to_str().unwrap())
 }
 
+/// Lets time pass at once, for the edge too, which runs in the test's own runtime: each wait that is shorter ends.
+pub async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 /// Waits for what must happen soon, so that a test that fails ends.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), what).await.expect("it happens within 20 s")
