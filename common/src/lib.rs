@@ -20,6 +20,7 @@ pub mod certificate;
 pub mod manifest;
 pub mod policy;
 pub mod route;
+pub mod signs;
 pub mod site_rules;
 pub mod usage;
 pub mod zone;

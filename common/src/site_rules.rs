@@ -196,7 +196,7 @@ pub fn is_edges_own(name: &str) -> bool {
         "upgrade",
         "via",
         "www-authenticate",
-        "x-astrocloud-deployment",
+        crate::signs::DEPLOYMENT,
         "x-request-id",
     ];
     OWN.binary_search(&name).is_ok()

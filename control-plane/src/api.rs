@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
+use doctor::Doctor;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use utoipa::OpenApi as _;
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) domains: Domains,
+    pub(crate) doctor: Doctor,
     pub(crate) hub: Hub,
     pub(crate) issuing: Issuing,
     pub(crate) policies: Policies,
@@ -106,7 +108,7 @@ fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
             .routes(routes!(env::unset))
             .routes(routes!(domains::list, domains::attach))
             .routes(routes!(domains::read, domains::change, domains::remove))
-            .routes(routes!(domains::check))
+            .routes(routes!(domains::check, domains::examine))
             .routes(routes!(domain_records::read, domain_records::set))
             .routes(routes!(domains::transfer))
             .routes(routes!(domains::suspend, domains::resume))

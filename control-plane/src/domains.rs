@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::api::MAX_PAGE;
 use common::domain::api::{Domain, DomainChange, DomainRedirect, DomainSettings, NewDomain};
-use common::domain::{DomainName, Event, Hostname};
+use common::domain::{DomainName, Event, Expected, Hostname};
 use common::id::ProjectId;
 use common::time::Timestamp;
 use lookup::Lookup;
@@ -25,6 +25,7 @@ use crate::store::projects::ProjectRow;
 
 mod certificate;
 mod error;
+mod examine;
 mod judge;
 mod look;
 mod records;
@@ -337,11 +338,16 @@ impl Domains {
         project.ok_or_else(|| DomainError::NoSuchDomain(row.name.clone()))
     }
 
-    /// A domain as people see it.
-    pub(crate) async fn show(&self, row: DomainRow) -> Result<Domain, DomainError> {
+    /// The records that a domain needs.
+    fn records(&self, row: &DomainRow) -> Expected {
         let expected = row.hostname.waiting().map(|waiting| &waiting.expected);
         let is_required = expected.is_some_and(|expected| expected.prove_required);
-        let records = self.0.records.of(&row.name, row.project_name.as_str(), &row.account, is_required);
+        self.0.records.of(&row.name, row.project_name.as_str(), &row.account, is_required)
+    }
+
+    /// A domain as people see it.
+    pub(crate) async fn show(&self, row: DomainRow) -> Result<Domain, DomainError> {
+        let records = self.records(&row);
         let mut url = self.0.sites_url.clone();
         // It is a host's name, so this can't fail.
         let _ = url.set_host(Some(row.name.base()));

@@ -237,6 +237,11 @@ impl Hub {
         Ok((written, told))
     }
 
+    /// Id of the certificate that edges serve for a name.
+    pub async fn certificate_of(&self, name: &str) -> Option<String> {
+        self.0.table.lock().await.served_for(name).cloned()
+    }
+
     /// Whether hosts without a certificate of an ACME authority have one of the development authority.
     pub fn certifies(&self) -> bool {
         self.0.certificates.authority_pem().is_some()

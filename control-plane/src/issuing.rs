@@ -23,6 +23,7 @@ use crate::store::acme::Entries;
 use crate::store::{Store, StoreError};
 
 mod base;
+mod caa;
 mod follow;
 mod proofs;
 mod show;
@@ -30,6 +31,7 @@ mod show;
 pub use base::wildcard;
 pub use show::show;
 
+use caa::Asked;
 use follow::Follower;
 use proofs::Proofs;
 
@@ -77,6 +79,7 @@ struct Inner {
     manager: Manager,
     entries: Entries,
     authorities: Vec<String>,
+    asked: Vec<Asked>,
     proofs: Arc<Proofs>,
     follower: Follower,
 }
@@ -107,11 +110,14 @@ impl Issuing {
                 .map_err(|source| StartError::Authority { id, source })
         };
         let mut lines = Vec::with_capacity(authorities.len());
+        let mut asked = Vec::with_capacity(authorities.len());
         for IssuingAuthority { authority, rehearsal } in authorities {
+            let issuer = client(authority.clone())?;
+            asked.push(Asked::new(&authority, Arc::clone(&issuer)));
             lines.push(Line {
-                authority: authority.id.clone(),
-                limits: authority.limits.clone(),
-                issuer: client(authority)?,
+                authority: authority.id,
+                limits: authority.limits,
+                issuer,
                 rehearsal: match rehearsal {
                     Some(authority) => Some(client(authority)?),
                     None => None,
@@ -120,7 +126,11 @@ impl Issuing {
         }
         let authorities = lines.iter().map(|line| line.authority.clone()).collect();
         let manager = Manager::new(entries, keys, Arc::new(System), lines);
+<<<<<<< HEAD
         Ok(Self(Arc::new(Inner { manager, entries: rows, authorities, proofs, follower })))
+=======
+        Ok(Self(Arc::new(Inner { manager, authorities, asked, proofs, follower })))
+>>>>>>> e6f18be (The doctor in the API, the command line and the settings)
     }
 
     /// Works until `stop`: what is open then is taken up by the next process, where it was left.

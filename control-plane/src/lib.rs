@@ -16,7 +16,10 @@ use common::ledger::DynLedger;
 use common::queue::Queue;
 use common::secret::{KeyRing, Secret};
 use common::time::Timestamp;
+use doctor::Doctor;
 use lookup::Lookup;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +57,9 @@ use store::tokens::TokenKind;
 use uploads::Signer;
 use usage::Counts;
 
+/// Where a URL without a port leads.
+const DEFAULT_HTTP_PORT: u16 = 80;
+
 /// What the control plane needs to know.
 #[derive(Clone)]
 pub struct Config {
@@ -87,6 +93,10 @@ pub struct Config {
     pub dns: DnsConfig,
     /// How the DNS of others is asked.
     pub lookup: lookup::Settings,
+    /// How custom domains are examined.
+    pub doctor: doctor::Settings,
+    /// Where visitors reach the edges over HTTPS.
+    pub https_port: u16,
 }
 
 /// The outside systems that the control plane uses.
@@ -117,6 +127,9 @@ pub enum StartError {
     /// Certificates can't be asked for.
     #[error(transparent)]
     Issuing(#[from] issuing::StartError),
+    /// Domains can't be examined.
+    #[error(transparent)]
+    Doctor(#[from] doctor::SetupError),
     /// The DNS server can't start.
     #[error(transparent)]
     Dns(#[from] ZonesStartError),
@@ -143,6 +156,15 @@ pub async fn listen(addr: SocketAddr) -> Result<Listening, StartError> {
         Ok(Listening { listener, addr })
     };
     bound.await.map_err(|source| StartError::Listen { addr, source })
+}
+
+/// Who examines custom domains, at the ports that visitors come to. The development authority is trusted as browsers do
+/// that were told to.
+fn examiner(lookup: Lookup, certificates: &Certificates, config: &Config) -> Result<Doctor, doctor::SetupError> {
+    let http = config.sites_url.port_or_known_default().unwrap_or(DEFAULT_HTTP_PORT);
+    let ports = doctor::Ports { http, https: config.https_port };
+    let own = certificates.authority_pem().and_then(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok());
+    Doctor::new(lookup, config.doctor.clone(), ports, own.into_iter().collect())
 }
 
 /// A running control plane.
@@ -190,6 +212,7 @@ impl ControlPlane {
             Issuing::new(store.clone(), config.keys.clone(), authorities, records, hub.clone(), changed).await?;
         let lifecycle = Lifecycle::new(store.clone(), hub.clone(), &config, ports.clone());
         lifecycle.recover().await?;
+        let doctor = examiner(lookup.clone(), &certificates, &config)?;
         let (known, base, sites) = (config.domains.clone(), &config.base_domain, &config.sites_url);
         let asks = lookup.clone();
         let domains = Domains::new(store.clone(), hub.clone(), issuing.clone(), asks, known, base, sites);
@@ -211,6 +234,7 @@ impl ControlPlane {
             store: store.clone(),
             lifecycle: lifecycle.clone(),
             domains,
+            doctor,
             hub,
             issuing: issuing.clone(),
             policies,

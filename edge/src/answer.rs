@@ -15,7 +15,7 @@ use crate::routes::Entry;
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names the deployment that answered.
-pub(crate) const DEPLOYMENT: HeaderName = HeaderName::from_static("x-astrocloud-deployment");
+pub(crate) const DEPLOYMENT: HeaderName = HeaderName::from_static(common::signs::DEPLOYMENT);
 /// Keeps addresses that are no project's own out of search engines.
 pub(crate) const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 /// Value of [`ROBOTS`].
@@ -23,7 +23,7 @@ pub(crate) const NO_INDEX: HeaderValue = HeaderValue::from_static("noindex");
 /// Carries an app's own `Date` past Pingora, which writes one of its own: `connection` puts it back.
 pub(crate) const APP_DATE: &str = "x-astrocloud-date";
 /// Value of `Server`.
-pub(crate) const SERVER: HeaderValue = HeaderValue::from_static("AstroCloud");
+pub(crate) const SERVER: HeaderValue = HeaderValue::from_static(common::signs::SERVER);
 /// Fields of the longest head; room for all of them is taken at once.
 const FIELDS: usize = 16;
 

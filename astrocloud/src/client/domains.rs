@@ -3,6 +3,7 @@
 use common::domain::DomainName;
 use common::domain::api::{Domain, DomainChange, Domains, NewDomain, Suspension, Transfer};
 use common::name::ProjectName;
+use doctor::Report;
 use reqwest::Method;
 
 use super::{Client, Result};
@@ -32,6 +33,11 @@ impl Client {
     /// Sets a domain's records in the zone held here, and looks at its DNS.
     pub async fn set_domain_records(&self, name: &DomainName) -> Result<Domain> {
         self.call(self.request(Method::POST, &["domains", name.as_str(), "records"])).await
+    }
+
+    /// Names what is wrong with a domain.
+    pub async fn examine_domain(&self, name: &DomainName) -> Result<Report> {
+        self.get(&["domains", name.as_str(), "check"]).await
     }
 
     /// Changes what a domain's visitors meet; returns when they do.

@@ -186,6 +186,13 @@ impl Default for Timeouts {
     }
 }
 
+impl Edge {
+    /// The port at which visitors reach HTTPS, when the edge listens on this one.
+    pub const fn https_port_of(&self, listened_on: Option<u16>) -> Option<u16> {
+        if self.https_port == 0 { listened_on } else { Some(self.https_port) }
+    }
+}
+
 impl Settings {
     /// What the edge takes. `https_port` is the port that it listens on for TLS.
     pub fn edge(&self, feed: Url, feed_token: Secret, folder: PathBuf, https_port: Option<u16>) -> edge::Config {
@@ -222,7 +229,7 @@ impl Settings {
             certificate_bytes: set.certificate_cache.0,
             proxy_protocol_from: set.proxy_protocol_from.clone(),
             trusted_proxies: set.trusted_proxies.clone(),
-            https_port: Some(set.https_port).filter(|port| *port != 0).or(https_port),
+            https_port: set.https_port_of(https_port),
             client_connections: Some(set.client_connections).filter(|most| *most != 0),
             unbounded_clients: set.unbounded_clients.clone(),
             h2: H2Limits {

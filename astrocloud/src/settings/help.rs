@@ -132,6 +132,11 @@ const MEANINGS: &[(&str, &str)] = &[
     ("lookup.queries", "Questions to name servers at one time"),
     ("domains.addresses", "Public addresses of the edges, for A and AAAA records of registered names like example.com"),
     ("domains.notice", "A custom domain that leads elsewhere is served on"),
+    ("doctor.resolvers", "Public resolvers that `domains check` asks what visitors still get"),
+    ("doctor.rdap", "List of the registries' RDAP services, by which held and expired domains are known"),
+    ("doctor.service_timeout", "A registry, or an authority's directory, answers"),
+    ("doctor.visit_timeout", "An address that is checked connects, shakes hands or answers"),
+    ("doctor.inner", "Networks that may be visited by checks although they are not of the public Internet"),
     ("limits.domains_per_project", "Custom domains of a project"),
     (
         "acme.authorities",

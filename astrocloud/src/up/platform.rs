@@ -90,6 +90,7 @@ impl Platform {
         let registry: Registry =
             Arc::new(OciLayout::new(state.private("images")?).context("the folder of images can't be used")?);
 
+        let https_port = Some(secure_visitors.addr.port());
         let config = control_plane::Config {
             database_url: state.database_url(&settings.database)?,
             api: api.addr,
@@ -106,11 +107,12 @@ impl Platform {
             https_redirect: settings.edge.https_redirect,
             dns: settings.dns(own_addresses(settings, &[visitors.addr, secure_visitors.addr]))?,
             lookup: settings.lookup.clone(),
+            doctor: settings.doctor.clone(),
+            https_port: settings.edge.https_port_of(https_port).unwrap_or(secure_visitors.addr.port()),
         };
         let ports = control_plane::Ports { store: store.clone(), bus: bus.clone(), queue: queue.clone() };
         let plane = ControlPlane::start(api, config, ports).await?;
 
-        let https_port = Some(secure_visitors.addr.port());
         let folder = state.private("edge")?;
         let edge_config = settings.edge(plane.api_url().clone(), state.feed_token(), folder, https_port);
         let sockets = Sockets { http: vec![visitors], https: vec![secure_visitors] };

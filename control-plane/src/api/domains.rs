@@ -7,6 +7,7 @@ use common::api::Page;
 use common::domain::DomainName;
 use common::domain::api::{Domain, DomainChange, Domains, NewDomain, Suspension, Transfer};
 use common::problem::Problem;
+use doctor::Report;
 
 use super::State;
 use super::error::{ApiError, Body, Path, Query};
@@ -20,7 +21,7 @@ impl From<DomainError> for ApiError {
         let detail = sentence(&error.to_string());
         match error {
             DomainError::Store(e) => e.into(),
-            DomainError::Issuing(_) => Self::internal(&error),
+            DomainError::Issuing(_) | DomainError::Certificate(_) => Self::internal(&error),
             DomainError::Name(_) | DomainError::NoPair(_) => Self::new(422, "invalid_domain", detail),
             DomainError::PairAndRedirect | DomainError::BadRedirect { .. } => {
                 Self::new(422, "invalid_redirect", detail)
@@ -138,6 +139,19 @@ pub(super) async fn check(Extract(state): Extract<State>, Path(name): Path<Strin
     let row = state.domain(&name).await?;
     let row = state.0.domains.check(row).await?;
     state.shown(row).await
+}
+
+/// Names what is wrong with a domain, each fault with the record that mends it: its registration, name servers,
+/// signatures, records, who may issue certificates, and what answers at its addresses. It takes up to a minute.
+#[utoipa::path(get, path = "/domains/{name}/check", tag = "domains",
+    params(("name" = String, Path, description = "In Unicode or as the DNS has it")),
+    responses((status = 200, body = Report), (status = 404, body = Problem)))]
+pub(super) async fn examine(
+    Extract(state): Extract<State>,
+    Path(name): Path<String>,
+) -> Result<Json<Report>, ApiError> {
+    let row = state.domain(&name).await?;
+    Ok(Json(state.0.domains.examine(&state.0.doctor, &state.0.certificates, &row).await?))
 }
 
 /// Moves a domain, and those that lead to it, to another project; answers when visitors get that one.

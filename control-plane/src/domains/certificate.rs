@@ -60,7 +60,7 @@ impl Domains {
 }
 
 /// How control of a name can be proven. Only records prove a wildcard.
-fn methods(name: &DomainName) -> Vec<Method> {
+pub(super) fn methods(name: &DomainName) -> Vec<Method> {
     let all = [Method::Http01, Method::TlsAlpn01, Method::Dns01];
     all.into_iter().filter(|method| !name.is_wildcard() || method.proves_wildcards()).collect()
 }

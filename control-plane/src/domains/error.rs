@@ -5,6 +5,7 @@ use common::domain::hostname::IllegalTransition;
 use common::domain::name::InvalidDomain;
 use common::name::ProjectName;
 
+use crate::certificates::CertificateError;
 use crate::issuing::IssuingError;
 use crate::store::StoreError;
 
@@ -96,4 +97,7 @@ pub enum DomainError {
     /// Certificates can't be asked for.
     #[error(transparent)]
     Issuing(#[from] IssuingError),
+    /// The certificate can't be read.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }

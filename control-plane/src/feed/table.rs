@@ -154,6 +154,12 @@ impl Table {
         self.issued.get(name).or_else(|| self.development.ids.get(name))
     }
 
+    /// The certificate that edges serve for a name: its own, or a wildcard's.
+    pub(super) fn served_for(&self, name: &str) -> Option<&String> {
+        let wildcard = || self.issued.get(&wildcard_of(name)?);
+        self.issued.get(name).or_else(wildcard).or_else(|| self.development.ids.get(name))
+    }
+
     /// The challenges are these from now on; something when that is news.
     pub(super) fn challenge(&mut self, challenges: Vec<Challenge>) -> Option<Vec<Challenge>> {
         if self.challenges == challenges {

@@ -11,6 +11,7 @@ mod database;
 mod deployments;
 mod domain_records;
 mod domains;
+mod domains_check;
 mod edges;
 mod env;
 mod feed;

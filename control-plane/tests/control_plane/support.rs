@@ -110,6 +110,8 @@ impl Platform {
             https_redirect: false,
             dns: dns(),
             lookup: lookup::Settings::default(),
+            doctor: doctor::Settings::default(),
+            https_port: 443,
         };
         change(&mut config);
         let queue: Queue = Arc::new(MemoryQueue::new());
