@@ -43,6 +43,8 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
         max_upload_bytes: 1 << 20,
         dns: settings::Settings::default().dns(Vec::new()).unwrap(),
         lookup: lookup::Settings::default(),
+        doctor: doctor::Settings::default(),
+        https_port: 443,
         authority: None,
         authorities: Vec::new(),
         domains: control_plane::DomainsConfig::default(),
