@@ -126,11 +126,7 @@ impl Issuing {
         }
         let authorities = lines.iter().map(|line| line.authority.clone()).collect();
         let manager = Manager::new(entries, keys, Arc::new(System), lines);
-<<<<<<< HEAD
-        Ok(Self(Arc::new(Inner { manager, entries: rows, authorities, proofs, follower })))
-=======
-        Ok(Self(Arc::new(Inner { manager, authorities, asked, proofs, follower })))
->>>>>>> e6f18be (The doctor in the API, the command line and the settings)
+        Ok(Self(Arc::new(Inner { manager, entries: rows, authorities, asked, proofs, follower })))
     }
 
     /// Works until `stop`: what is open then is taken up by the next process, where it was left.
