@@ -23,7 +23,6 @@ must hold nothing yet. Every row is read back and compared before anything is ke
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[command(after_help = EXAMPLES)]
 pub enum Db {
     /// Show which migrations the database has
     Status(Which),
@@ -35,6 +34,7 @@ pub enum Db {
 
 /// With which database.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Which {
     /// Folder of all state [default: ./data]
     #[arg(long, value_name = "DIR")]

@@ -199,7 +199,7 @@ mod tests {
             ("ASTROCLOUD_BUILD_WALL", "5m"),
             ("ASTROCLOUD_API", "http://127.0.0.1:1"),
             ("ASTROCLOUD_TOKEN", "x"),
-            ("ASTROCLOUD_QQ", "1"),
+            ("ASTROCLOUD_MY_OWN_SCRIPTS_7", "1"),
         ];
         let warnings = load("", &variables).unwrap().warnings;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
