@@ -64,7 +64,9 @@ impl Installation {
             authorities: authorities.iter().enumerate().map(authority).collect(),
             domains: control_plane::DomainsConfig::default(),
             https_redirect: false,
+            https_port: 443,
             dns: dns(),
+            doctor: doctor::Settings::default(),
             lookup: lookup::Settings::default(),
         };
         let bus = Arc::new(FileBus::new(folder.path().join("logs")).unwrap());
