@@ -27,8 +27,9 @@ const OFF: &str = "Turn the CDN off for this name, so that the record itself lea
 /// How any other one is made to speak HTTPS to us.
 const STRICT: &str = "Let the CDN fetch from here over HTTPS, not HTTP.";
 
-/// Networks: <https://www.cloudflare.com/ips/> and <https://api.fastly.com/public-ip-list>, of November 2026. The others
-/// use networks that are not theirs alone, so their names and fields tell.
+/// Where networks are published: <https://www.cloudflare.com/ips/> and <https://api.fastly.com/public-ip-list>. They grow;
+/// one that is missing here is told by its fields. The others use networks that are not theirs alone, so their names and
+/// fields tell.
 static CDNS: [Cdn; 9] = [
     Cdn {
         name: "Cloudflare",
