@@ -340,11 +340,12 @@ impl Lifecycle {
     }
 }
 
-/// Whose all projects are, until there are accounts.
-const OWNER: &str = "owner";
-
 /// The job of a deployment; those of one project follow one another.
 fn job(row: &DeploymentRow) -> Job {
-    let account = OWNER.to_owned();
-    Job { deployment: row.id.clone(), group: row.project_name.to_string(), account, priority: Priority::Normal }
+    Job {
+        deployment: row.id.clone(),
+        group: row.project_name.to_string(),
+        account: row.account.clone(),
+        priority: Priority::Normal,
+    }
 }

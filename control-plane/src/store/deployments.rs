@@ -25,6 +25,8 @@ pub struct DeploymentRow {
     pub project: ProjectId,
     /// Its project's name.
     pub project_name: ProjectName,
+    /// Whose its project is.
+    pub account: String,
     /// Whether it is the project's live one.
     pub live: bool,
     /// Since when edges are being told what is live in its project; nothing once they have it or are late.
@@ -107,7 +109,7 @@ pub struct NewRow {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT d.*, p.name AS project_name, p.settings AS project_settings, \
+            "SELECT d.*, p.name AS project_name, p.account, p.settings AS project_settings, \
              p.activating_since, p.late_edges, \
              CASE WHEN p.live_deployment = d.id THEN 1 ELSE 0 END AS live \
              FROM deployments d JOIN projects p ON p.id = d.project ",
@@ -133,6 +135,7 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
         label: row.try_get("label")?,
         project: parsed(row, "project")?,
         project_name: parsed(row, "project_name")?,
+        account: row.try_get("account")?,
         live: row.try_get::<i64, _>("live")? == 1,
         activating_since: time("activating_since")?,
         late_edges: optional_json(row, "late_edges")?,
