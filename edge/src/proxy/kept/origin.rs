@@ -6,6 +6,7 @@ use std::sync::Arc;
 use balance::{Ticket, Upstreams};
 use bytes::Bytes;
 use common::policy::AppProtocol;
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderName, header};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -139,10 +140,15 @@ enum Body {
 }
 
 impl Body {
+    /// The pieces as they come. The instance counts as busy until the last one.
     fn pieces(self, ticket: Ticket) -> BoxStream<'static, Result<Bytes, FetchError>> {
-        match self {
-            Self::Http1(body) => body.pieces(ticket),
-            Self::H2c(body) => body.pieces(ticket),
-        }
+        futures::stream::unfold((self, ticket), |(mut body, ticket)| async move {
+            let piece = match &mut body {
+                Self::Http1(body) => body.next().await,
+                Self::H2c(body) => body.next().await,
+            }?;
+            Some((piece, (body, ticket)))
+        })
+        .boxed()
     }
 }

@@ -6,8 +6,6 @@ use std::time::Duration;
 use balance::Ticket;
 use bytes::Bytes;
 use common::policy::AppProtocol;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector as Pool;
@@ -153,16 +151,8 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// The pieces as they come. The instance counts as busy until the last one.
-    pub(super) fn pieces(self, ticket: Ticket) -> BoxStream<'static, Result<Bytes, FetchError>> {
-        futures::stream::unfold((self, ticket), |(mut this, ticket)| async move {
-            let piece = this.next().await?;
-            Some((piece, (this, ticket)))
-        })
-        .boxed()
-    }
-
-    async fn next(&mut self) -> Option<Result<Bytes, FetchError>> {
+    /// The next piece; nothing at the end, again and again.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, FetchError>> {
         let session = self.session.as_mut()?;
         let read = session.read_response_body();
         let read = match self.end {

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use balance::Ticket;
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use http::{HeaderMap, StatusCode, header};
 use pingora_http::{RequestHeader, ResponseHeader};
 use relay::{Clock, Failure, Link, Pool};
@@ -112,16 +110,8 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// The pieces as they come. The instance counts as busy until the last one.
-    pub(super) fn pieces(self, ticket: Ticket) -> BoxStream<'static, Result<Bytes, FetchError>> {
-        futures::stream::unfold((self, ticket), |(mut this, ticket)| async move {
-            let piece = this.next().await?;
-            Some((piece, (this, ticket)))
-        })
-        .boxed()
-    }
-
-    async fn next(&mut self) -> Option<Result<Bytes, FetchError>> {
+    /// The next piece; nothing at the end, again and again.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, FetchError>> {
         let Self { link, limit, end, clock, .. } = self;
         let reading = link.as_mut()?;
         let piece = poll_fn(|cx| match (reading.poll_piece(cx, Some(*limit)), *end) {
