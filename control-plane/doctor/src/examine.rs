@@ -16,7 +16,7 @@ use crate::{
     host::Host,
     judge,
     observation::{Observation, text},
-    observe::{Directories, Json, Names, Registry, Web, look},
+    observe::{Directories, Json, Registry, Web, look},
     provider,
     report::{Finding, Health, Report},
 };
@@ -129,23 +129,7 @@ impl Doctor {
         };
         let authorities = self.directories.complete(&expected.authorities).await;
         let expected = &Expected { authorities, ..expected.clone() };
-        let Names { cname, a, aaaa, beside, each, soa, proofs, caa, trust, remembered } =
-            Box::pin(look(&self.lookup, &name, &base, expected, &self.settings.resolvers)).await;
-        let mut seen = Observation {
-            at: Timestamp::now(),
-            cname,
-            a,
-            aaaa,
-            beside,
-            each,
-            soa,
-            proofs,
-            caa,
-            trust,
-            remembered,
-            registration: None,
-            visits: Vec::new(),
-        };
+        let mut seen = Box::pin(look(&self.lookup, &name, &base, expected, &self.settings.resolvers)).await;
         if judge::doubtful(&host, &seen) {
             seen.registration = Some(self.registry.ask(&host.registrable).await);
         }

@@ -8,6 +8,6 @@ mod web;
 
 pub(crate) use directory::Directories;
 pub(crate) use json::Json;
-pub(crate) use names::{Names, look};
+pub(crate) use names::look;
 pub(crate) use registry::Registry;
 pub(crate) use web::Web;

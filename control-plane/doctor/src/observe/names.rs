@@ -1,38 +1,26 @@
 //! What name servers say.
 
+use jiff::Timestamp;
 use lookup::{Lookup, LookupError, Name, RData, RecordType, settings::ServerAddress};
 
 use crate::{
     expected::{Expected, Proof, ProofKind},
-    observation::{Answer, Caa, CaaRecord, Each},
+    observation::{Answer, Caa, CaaRecord, Observation},
 };
 
 /// Types that may be found beside a CNAME.
 const BESIDE: [RecordType; 6] =
     [RecordType::A, RecordType::AAAA, RecordType::MX, RecordType::NS, RecordType::TXT, RecordType::CAA];
 
-/// The part of an observation that name servers give.
-pub(crate) struct Names {
-    pub cname: Answer,
-    pub a: Answer,
-    pub aaaa: Answer,
-    pub beside: Vec<RecordType>,
-    pub each: Each,
-    pub soa: Each,
-    pub proofs: Vec<Answer>,
-    pub caa: Result<Caa, LookupError>,
-    pub trust: Result<lookup::Trust, LookupError>,
-    pub remembered: Vec<(String, Result<lookup::Remembered, lookup::ServerFault>)>,
-}
-
-/// Asks all questions that need no other's answer at once.
+/// Asks name servers all that they can tell, at once where no question needs another's answer. What others tell is not
+/// looked at yet.
 pub(crate) async fn look(
     lookup: &Lookup,
     name: &Name,
     base: &Name,
     expected: &Expected,
     resolvers: &[ServerAddress],
-) -> Names {
+) -> Observation {
     let (cname, a, aaaa, each, proofs, caa, trust, remembered) = tokio::join!(
         lookup.ask(name, RecordType::CNAME),
         lookup.ask(name, RecordType::A),
@@ -53,7 +41,21 @@ pub(crate) async fn look(
         Ok(found) => lookup.ask_each(&found.zone, RecordType::SOA).await,
         Err(error) => Err(error.clone()),
     };
-    Names { cname, a, aaaa, beside, each, soa, proofs, caa, trust, remembered }
+    Observation {
+        at: Timestamp::now(),
+        cname,
+        a,
+        aaaa,
+        beside,
+        each,
+        soa,
+        proofs,
+        caa,
+        trust,
+        remembered,
+        registration: None,
+        visits: Vec::new(),
+    }
 }
 
 async fn prove(lookup: &Lookup, proof: &Proof) -> Answer {
