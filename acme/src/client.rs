@@ -13,7 +13,7 @@ use instant_acme::{
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use crate::authority::Authority;
-use crate::challenge::{Answer, Challenges, Method};
+use crate::challenge::{Answer, Challenges};
 use crate::check::{check, leaf, top_issuer};
 use crate::clock::Clock;
 use crate::entry::{Current, Order, RevocationReason, Step, Window};
@@ -195,29 +195,12 @@ impl Client {
                     let Err(error) = told else { break };
                     tries -= 1;
                     if tries == 0 || !trouble::is_nonce(&error) {
-                        // Somebody whose lease ran out while it told the authority may have been heard after us.
-                        if self.is_told(url, &name, method).await {
-                            break;
-                        }
                         return Err(trouble::of_challenge(error, &name, seen.as_ref(), self.clock.now()));
                     }
                 }
             }
         }
         Ok(())
-    }
-
-    /// Whether the authority has been told to look at a name.
-    async fn is_told(&self, url: &str, name: &str, method: Method) -> bool {
-        let Ok(mut remote) = self.loaded(url).await else { return false };
-        let mut authorizations = remote.authorizations();
-        while let Some(Ok(mut authorization)) = authorizations.next().await {
-            if authorization.identifier().to_string() == name {
-                let challenge = authorization.challenge(proof::type_of(method));
-                return challenge.is_some_and(|challenge| challenge.status != ChallengeStatus::Pending);
-            }
-        }
-        false
     }
 
     /// Waits for the authority to have looked.
