@@ -64,9 +64,20 @@ pub fn engine_with(
     authorities: Vec<(Authority, Option<Authority>)>,
 ) -> Engine {
     let clock = Arc::new(Manual::new(Timestamp::now()));
+    let manager = manager(keys, store.clone(), challenges, authorities, clock.clone());
+    Engine { manager, store, clock }
+}
+
+/// A manager by a clock.
+pub fn manager(
+    keys: KeyRing,
+    store: Arc<dyn Store>,
+    challenges: &Arc<dyn Challenges>,
+    authorities: Vec<(Authority, Option<Authority>)>,
+    clock: Arc<dyn Clock>,
+) -> Manager {
     let client = |authority: Authority| -> Arc<Client> {
-        let clock: Arc<dyn Clock> = clock.clone();
-        Arc::new(Client::new(authority, store.clone(), challenges.clone(), keys.clone(), clock).unwrap())
+        Arc::new(Client::new(authority, store.clone(), challenges.clone(), keys.clone(), clock.clone()).unwrap())
     };
     let line = |(authority, rehearsal): (Authority, Option<Authority>)| Line {
         authority: authority.id.clone(),
@@ -75,8 +86,7 @@ pub fn engine_with(
         rehearsal: rehearsal.map(|authority| client(authority) as _),
     };
     let lines = authorities.into_iter().map(line).collect();
-    let manager = Manager::new(store.clone(), keys.clone(), clock.clone(), lines);
-    Engine { manager, store, clock }
+    Manager::new(store.clone(), keys.clone(), clock.clone(), lines)
 }
 
 impl Engine {
