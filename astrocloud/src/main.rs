@@ -9,6 +9,7 @@ mod logging;
 mod output;
 
 mod archive;
+mod backends;
 mod client;
 mod config;
 

@@ -14,7 +14,7 @@ mod banner;
 mod platform;
 mod ready;
 mod remember;
-mod state;
+pub mod state;
 mod work;
 
 use platform::Platform;

@@ -8,23 +8,16 @@ use std::time::Duration;
 
 use acme::development::{Authority, AuthorityError};
 use anyhow::Context as _;
-use common::blob::ObjectStore;
-use common::bus::Bus;
-use common::bus::file::FileBus;
-use common::queue::Queue;
-use common::queue::memory::MemoryQueue;
-use common::registry::Registry;
-use common::registry::layout::OciLayout;
 use common::time::Timestamp;
 use control_plane::ControlPlane;
 use deployer::Deployer;
 use edge::{Edge, Sockets};
-use redis_queue::RedisQueue;
 use sandbox::Sandbox;
 use url::{Host, Url};
 
 use super::state::State;
 use super::work;
+use crate::backends;
 use crate::exit::Usage;
 use crate::process::reachable;
 use crate::settings::Settings;
@@ -81,14 +74,10 @@ impl Platform {
         };
         let sandbox = Sandbox::detect(PathBuf::from(SELF), options(settings)).await;
 
-        let store: ObjectStore = common::blob::open(&state.objects_url()?)?;
-        let bus: Bus = Arc::new(FileBus::new(state.private("logs")?).context("the folder of logs can't be used")?);
-        let queue: Queue = match &settings.queue.url.0 {
-            Some(address) => Arc::new(RedisQueue::new(address.clone(), settings.queue.on_redis())?),
-            None => Arc::new(MemoryQueue::new()),
-        };
-        let registry: Registry =
-            Arc::new(OciLayout::new(state.private("images")?).context("the folder of images can't be used")?);
+        let store = backends::objects(state)?;
+        let bus = backends::bus(state)?;
+        let queue = backends::queue(settings)?;
+        let registry = backends::registry(state)?;
 
         let https_port = Some(secure_visitors.addr.port());
         let config = control_plane::Config {

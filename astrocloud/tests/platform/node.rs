@@ -14,7 +14,7 @@ use edge::{Edge, Sockets};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::support::{PATIENCE, until, within};
+use crate::support::{LOOK, PATIENCE, within};
 
 #[path = "../../../acme/tests/acme/testkit/pebble.rs"]
 pub mod pebble;
@@ -96,7 +96,16 @@ impl Node {
 
     /// The certificate with which a host is served to a visitor who trusts `roots` alone, DER; waits until it is.
     pub async fn served(&self, host: &str, https: u16, roots: &[String]) -> Vec<u8> {
-        until("it is served with a trusted certificate", || seen(host, https, roots)).await
+        let begun = tokio::time::Instant::now();
+        loop {
+            if let Some(served) = seen(host, https, roots).await {
+                return served;
+            }
+            if begun.elapsed() > PATIENCE {
+                panic!("{host} is served with no trusted certificate: {:?}", self.certificate(host).await);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     pub async fn end(self) {

@@ -1,9 +1,9 @@
 //! Pebble, started on free ports in a folder of its own, and stopped with the test.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ::testkit::ports::free;
 use acme::authority::Authority;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
@@ -48,12 +48,6 @@ impl Drop for Pebble {
             let _ = child.wait();
         }
     }
-}
-
-/// Ports that were free a moment ago.
-fn free<const N: usize>() -> [u16; N] {
-    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
 }
 
 impl Pebble {

@@ -1,7 +1,7 @@
 //! Zones handed to real secondaries, signed ones too.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -12,6 +12,8 @@ use dns::{
     secondary::{notify, serial},
     tsig::Key,
 };
+
+use ::testkit::ports::free;
 
 use crate::testkit::{ZONE, delv, run, serve, serve_with, settings, zone};
 
@@ -28,10 +30,6 @@ impl Drop for Secondary {
 const KEY: &str =
     "key \"shared\" {\n algorithm hmac-sha256;\n secret \"c2hhcmVkIHNlY3JldCBvZiB0d28gc2VydmVycw==\";\n};\n";
 
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn start(program: &str, arguments: &[&str], port: u16) -> (Secondary, SocketAddr) {
     let child = Command::new(program).args(arguments).stderr(Stdio::null()).spawn().unwrap();
     (Secondary(child), SocketAddr::from(([127, 0, 0, 1], port)))
@@ -39,7 +37,7 @@ fn start(program: &str, arguments: &[&str], port: u16) -> (Secondary, SocketAddr
 
 /// NSD as a secondary, which proves itself by a key, or not.
 fn nsd(folder: &std::path::Path, primary: SocketAddr, keyed: bool) -> (Secondary, SocketAddr) {
-    let port = free_port();
+    let [port] = free();
     let path = folder.display();
     let key = if keyed { "shared" } else { "NOKEY" };
     let text = format!(
@@ -59,7 +57,7 @@ fn nsd(folder: &std::path::Path, primary: SocketAddr, keyed: bool) -> (Secondary
 
 /// BIND as a secondary with a key.
 fn bind(folder: &std::path::Path, primary: SocketAddr) -> (Secondary, SocketAddr) {
-    let port = free_port();
+    let [port] = free();
     let path = folder.display();
     let text = format!(
         "{KEY}options {{ directory \"{path}\"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; \

@@ -8,6 +8,7 @@ use std::{
 use doctor::{Authority, Code, Doctor, EdgeSigns, Expected, Ports, Report, Settings};
 use lookup::{Lookup, Name, RData, Record};
 use peers::{Net, World, head};
+use testkit::ports::free_at;
 use url::Url;
 
 use crate::sites::{Identity, http, https, raw};
@@ -30,7 +31,7 @@ impl Plan {
     pub fn new() -> Self {
         let mut net = Net::new().unwrap();
         let (good, edge) = (net.address(), net.address());
-        Self { good, edge, http: free(edge), https: free(edge), net }
+        Self { good, edge, http: free_at(edge), https: free_at(edge), net }
     }
 
     /// The upper storeys, which take the addresses over.
@@ -49,11 +50,6 @@ impl Plan {
     pub fn delegate(&self, zones: &[&str], server: IpAddr) -> String {
         zones.iter().map(|zone| format!("{zone} IN NS ns.{zone}\nns.{zone} IN A {server}\n")).collect()
     }
-}
-
-/// A port of the system's choice.
-fn free(address: IpAddr) -> u16 {
-    std::net::TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// The text of a zone below `example.` on a server.
@@ -125,7 +121,7 @@ impl Ward {
 
     /// An ACME directory that names this identity.
     pub async fn directory(&mut self, identity: &str) -> Url {
-        let at = SocketAddr::new(self.edge, free(self.edge));
+        let at = SocketAddr::new(self.edge, free_at(self.edge));
         let body =
             format!(r#"{{"newNonce": "https://ca.example/nonce", "meta": {{"caaIdentities": ["{identity}"]}}}}"#);
         raw(at, move |_| document(&body)).await;
@@ -135,7 +131,7 @@ impl Ward {
     /// A registry that says this of each domain, or that there is none; and IANA's list that names it.
     pub async fn registry(&mut self, answers: fn(&str) -> Option<&'static str>) {
         let address = self.world.net.address();
-        let port = free(address);
+        let port = free_at(address);
         let list = format!(
             r#"{{"version": "1.0", "publication": "2026-01-01T00:00:00Z", "services": [[["net", "example"], ["http://{address}:{port}/rdap/"]]]}}"#
         );

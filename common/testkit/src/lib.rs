@@ -1,0 +1,7 @@
+//! Real servers for the tests: each on ports and in a folder of its own, gone with the test that started it.
+//!
+//! Only tests depend on this crate, so it panics where a test would.
+
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+pub mod ports;
