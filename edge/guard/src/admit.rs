@@ -14,6 +14,7 @@ use crate::overload::{self, Kind, Measures, Overload};
 use crate::rate::Nanos;
 use crate::rule::{Origin, Ready, Then};
 use crate::state::{Bounds, Counted, Project, client_key};
+use crate::verdict::{Refusal, Verdict, Why};
 
 /// Largest piece of a paced body in bytes: whoever writes one cuts it so, and waits between pieces.
 pub const PACED_PIECE: usize = 64 << 10;
@@ -39,72 +40,6 @@ pub struct Facts<'a> {
     pub headers: &'a HeaderMap,
     /// Whether it is the first request of its connection.
     pub is_first: bool,
-}
-
-/// What is done with a request.
-#[derive(Debug)]
-pub enum Verdict {
-    /// It is answered. The permit lives as long as the answer.
-    Admit(Permit),
-    /// It is not.
-    Refuse(Refusal),
-    /// It is sent elsewhere.
-    Redirect {
-        /// Path, or whole URL.
-        to: Arc<str>,
-        /// 301, 302, 303, 307 or 308.
-        status: u16,
-        /// Names of the rules that matched, in order.
-        rules: Vec<Arc<str>>,
-    },
-}
-
-/// Why and how a request is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status: 403 or another that a rule chose, 429 for what the visitor exceeded, 503 for what all exceed.
-    pub status: u16,
-    /// When it may be tried again.
-    pub retry_after: Option<Duration>,
-    /// Why.
-    pub why: Why,
-    /// Names of the rules that matched, in order.
-    pub rules: Vec<Arc<str>>,
-}
-
-/// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// The edge has too much to do. The connection is best closed with the answer.
-    Overload,
-    /// The visitor's address is not served.
-    Address,
-    /// A rule says so; the last of the refusal's rules.
-    Rule,
-    /// The visitor asks too often.
-    ClientRate,
-    /// The visitor asks too much at once.
-    ClientConcurrency,
-    /// The project is asked too often.
-    ProjectRate,
-    /// The project is asked too much at once.
-    ProjectConcurrency,
-}
-
-impl Why {
-    /// A name for logs and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Overload => "overload",
-            Self::Address => "address",
-            Self::Rule => "rule",
-            Self::ClientRate => "client_rate",
-            Self::ClientConcurrency => "client_concurrency",
-            Self::ProjectRate => "project_rate",
-            Self::ProjectConcurrency => "project_concurrency",
-        }
-    }
 }
 
 /// Leave for one request. It counts as concurrent until this is dropped.

@@ -19,9 +19,11 @@ mod state;
 mod overload;
 
 mod admit;
+mod verdict;
 
-pub use admit::{Compiled, Facts, Guard, PACED_PIECE, Permit, Refusal, Verdict, Why};
+pub use admit::{Compiled, Facts, Guard, PACED_PIECE, Permit};
 pub use check::{Problem, check};
 pub use connections::{Connections, Place};
 pub use geo::{Country, Geo, GeoError};
 pub use overload::{Measures, Overload};
+pub use verdict::{Refusal, Verdict, Why};
