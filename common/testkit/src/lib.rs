@@ -4,4 +4,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+pub mod keeper;
 pub mod ports;
+pub mod postgres;
+pub mod redis;

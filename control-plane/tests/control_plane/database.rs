@@ -6,14 +6,14 @@ use common::api::DeploymentStatus;
 use control_plane::{copy, schema};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use testkit::postgres::Postgres;
 use tokio::net::{TcpListener, UnixStream};
 
-use crate::support::postgres::Postgres;
 use crate::support::{Platform, database, until};
 
 #[tokio::test]
 async fn control_planes_that_start_together_on_an_empty_database_bring_its_schema_up_once() {
-    let url = Postgres::shared().create_database().await;
+    let url = Postgres::shared().create_database();
     let starts = (0..3).map(|_| Platform::start_on(url.clone()));
     let planes = futures::future::join_all(starts).await;
     planes[0].project("shop").await;
@@ -25,7 +25,7 @@ async fn control_planes_that_start_together_on_an_empty_database_bring_its_schem
 #[tokio::test]
 async fn while_the_database_restarts_reads_wait_and_writes_say_that_it_is_away() {
     let server = Arc::new(Postgres::start());
-    let platform = Platform::start_on(over_tcp(&server, &server.create_database().await).await).await;
+    let platform = Platform::start_on(over_tcp(&server, &server.create_database()).await).await;
     platform.project("shop").await;
     server.stop();
 
@@ -56,7 +56,7 @@ async fn an_installation_moves_from_sqlite_to_postgres_with_every_row() {
     let [env, policy] = [before.get("/projects/shop/env").await.body, before.get("/projects/shop/policy").await.body];
     let folder = before.stop().await;
 
-    let target = Postgres::shared().create_database().await;
+    let target = Postgres::shared().create_database();
     let copied = copy::copy(&file, &target).await.unwrap();
     let rows = |table: &str| copied.iter().find(|c| c.table == table).unwrap().rows;
     assert_eq!((rows("projects"), rows("deployments"), rows("env_variables")), (1, 2, 1));
@@ -74,7 +74,7 @@ async fn an_installation_moves_from_sqlite_to_postgres_with_every_row() {
 
 #[tokio::test]
 async fn the_state_of_the_schema_is_told_without_changing_it() {
-    let url = Postgres::shared().create_database().await;
+    let url = Postgres::shared().create_database();
     for _ in 0..2 {
         assert!(schema::status(&url).await.unwrap().iter().all(|migration| migration.known && !migration.applied));
     }

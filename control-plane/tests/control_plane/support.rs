@@ -23,7 +23,6 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes, client::IntoClientReque
 use url::Url;
 
 pub mod database;
-pub mod postgres;
 
 pub const TOKEN: &str = "ast_test-token";
 pub const FEED_TOKEN: &str = "feed_test-token";
@@ -61,7 +60,7 @@ impl Answer {
 impl Platform {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database_url = database::create(folder.path()).await;
+        let database_url = database::create(folder.path());
         Self::start_in(folder, database_url).await
     }
 
@@ -78,7 +77,7 @@ impl Platform {
     /// A new installation whose settings are changed, which may fail to start.
     pub async fn try_start(change: impl FnOnce(&mut Config)) -> Result<Self, StartError> {
         let folder = tempfile::tempdir().unwrap();
-        let database_url = database::create(folder.path()).await;
+        let database_url = database::create(folder.path());
         Self::launch(Arc::new(folder), database_url, change).await
     }
 

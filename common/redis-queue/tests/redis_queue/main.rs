@@ -8,15 +8,13 @@ use std::time::Duration;
 use common::id::DeploymentId;
 use common::queue::{Job, Priority, Queue, QueueError, conformance};
 use redis_queue::{RedisQueue, Settings};
-use server::Server;
+use testkit::redis::Redis;
 use tokio_util::sync::CancellationToken;
-
-mod server;
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(60);
 
-fn queue(server: &Server, account_jobs: u32) -> Queue {
+fn queue(server: &Redis, account_jobs: u32) -> Queue {
     let settings = Settings { account_jobs, ..Settings::default() };
     Arc::new(RedisQueue::new(server.url().parse().unwrap(), settings).unwrap())
 }
@@ -28,13 +26,13 @@ fn job(account: &str, group: &str) -> Job {
 
 #[tokio::test]
 async fn the_queue_on_redis_conforms() {
-    let server = Server::start().await;
+    let server = Redis::start();
     conformance(&queue(&server, 0)).await.unwrap();
 }
 
 #[tokio::test]
 async fn two_deployers_share_the_jobs_and_each_is_taken_once() {
-    let server = Server::start().await;
+    let server = Redis::start();
     let (here, there) = (queue(&server, 0), queue(&server, 0));
     let jobs: Vec<Job> = (0..50).map(|n| job("a", &n.to_string())).collect();
     let (left, done) = (AtomicUsize::new(jobs.len()), CancellationToken::new());
@@ -66,7 +64,7 @@ async fn two_deployers_share_the_jobs_and_each_is_taken_once() {
 
 #[tokio::test]
 async fn the_job_of_a_deployer_that_died_is_taken_by_another_one() {
-    let server = Server::start().await;
+    let server = Redis::start();
     let (dead, alive) = (queue(&server, 0), queue(&server, 0));
     dead.enqueue(job("a", "shop")).await.unwrap();
     let first = dead.lease(Duration::from_millis(300)).await.unwrap();
@@ -80,7 +78,7 @@ async fn the_job_of_a_deployer_that_died_is_taken_by_another_one() {
 
 #[tokio::test]
 async fn a_cancellation_reaches_a_deployer_elsewhere() {
-    let server = Server::start().await;
+    let server = Redis::start();
     let (plane, deployer) = (queue(&server, 0), queue(&server, 0));
     plane.enqueue(job("a", "shop")).await.unwrap();
     let lease = deployer.lease(LONG).await.unwrap();
@@ -91,7 +89,7 @@ async fn a_cancellation_reaches_a_deployer_elsewhere() {
 
 #[tokio::test]
 async fn an_account_has_no_more_jobs_out_than_it_may() {
-    let server = Server::start().await;
+    let server = Redis::start();
     let queue = queue(&server, 2);
     for n in 0..4 {
         queue.enqueue(job("a", &n.to_string())).await.unwrap();
@@ -111,14 +109,14 @@ async fn an_account_has_no_more_jobs_out_than_it_may() {
 
 #[tokio::test]
 async fn while_redis_is_away_it_is_said_and_afterwards_all_goes_on() {
-    let mut server = Server::start().await;
+    let server = Redis::start();
     let queue = queue(&server, 0);
     let lost = job("a", "shop");
     queue.enqueue(lost.clone()).await.unwrap();
     server.kill();
     let refused = queue.enqueue(job("a", "blog")).await;
     assert!(matches!(refused, Err(QueueError::Away(_))), "{refused:?}");
-    server.start_again().await;
+    server.begin();
     // The sweep puts what Redis forgot.
     while queue.enqueue(lost.clone()).await.is_err() {}
     assert_eq!(queue.lease(LONG).await.unwrap().job, lost);

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use super::postgres::Postgres;
+use testkit::postgres::Postgres;
 
 /// A new and empty database. With SQLite it is a file in `folder`.
-pub async fn create(folder: &Path) -> String {
+pub fn create(folder: &Path) -> String {
     match std::env::var("TEST_ENGINE").as_deref() {
-        Ok("postgres") => Postgres::shared().create_database().await,
+        Ok("postgres") => Postgres::shared().create_database(),
         Ok("sqlite") | Err(_) => sqlite(folder),
         Ok(other) => panic!("TEST_ENGINE is sqlite or postgres, not {other}"),
     }

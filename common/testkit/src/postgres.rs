@@ -1,40 +1,27 @@
 //! A Postgres server of the tests' own: on a socket in a temporary folder, gone with the process.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection};
+use crate::keeper::{Keeper, Stop};
 
 /// Where Debian keeps the servers of each version.
 const DEBIAN: &str = "/usr/lib/postgresql";
-
-/// Starts and stops the server as it is told, and says when it has. Once the input ends, however the test's process ended
-/// (a static is never dropped), it stops the server and removes its folder. `$0` is the folder, the arguments are the
-/// server's.
-const KEEPER: &str = r#"
-while read -r command; do
-    case $command in
-    start) "$@" >>"$0/log" 2>&1 & server=$! ;;
-    stop) kill -INT "$server"; wait "$server" ;;
-    esac
-    echo done
-done
-kill -INT "$server" 2>/dev/null
-wait "$server"
-rm -rf "$0"
-"#;
 
 /// No waiting for disks, no port, and room for the pools of all tests that run at once.
 const SETTINGS: [&str; 5] =
     ["listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=400"];
 
+/// Pause between two looks at whether the server is there, and how many there are.
+const LOOK: (Duration, u32) = (Duration::from_millis(20), 1000);
+
 /// A running server.
 pub struct Postgres {
-    folder: PathBuf,
-    keeper: Mutex<Keeper>,
+    keeper: Keeper,
+    programs: PathBuf,
     databases: AtomicU32,
 }
 
@@ -46,6 +33,10 @@ impl Postgres {
     }
 
     /// A server of one test's own, which it may stop.
+    ///
+    /// # Panics
+    /// When Postgres is not installed or does not start.
+    #[must_use]
     pub fn start() -> Self {
         let programs = programs();
         let folder = tempfile::tempdir().unwrap().keep();
@@ -69,64 +60,47 @@ impl Postgres {
         for setting in SETTINGS {
             server.args(["-c", setting]);
         }
-        let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER])
-            .arg(&folder)
-            .arg(server.get_program())
-            .args(server.get_args())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (input, output) = (keeper.stdin.take().unwrap(), BufReader::new(keeper.stdout.take().unwrap()));
-        let keeper = Mutex::new(Keeper { input, output, _process: keeper });
-        let server = Self { folder, keeper, databases: AtomicU32::new(0) };
-        server.begin();
-        server
+        let keeper = Keeper::start(folder, &server, Stop::Int);
+        Self { keeper, programs, databases: AtomicU32::new(0) }
     }
 
     /// Stops the server: connections are cut off, new ones refused.
     pub fn stop(&self) {
-        self.keeper.lock().unwrap().tell("stop");
+        self.keeper.stop();
     }
 
     /// Starts the server again.
     pub fn begin(&self) {
-        self.keeper.lock().unwrap().tell("start");
+        self.keeper.begin();
     }
 
     /// Where the server takes connections while it runs.
+    #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.folder.join(".s.PGSQL.5432")
+        self.keeper.folder().join(".s.PGSQL.5432")
     }
 
     /// A database that nobody else has.
-    pub async fn create_database(&self) -> String {
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    #[must_use]
+    pub fn create_database(&self) -> String {
         let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let mut connection = super::until(|| async { PgConnection::connect(&self.url("postgres")).await.ok() }).await;
-        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-        self.url(&name)
+        let mut create = Command::new(self.programs.join("createdb"));
+        create.arg("-h").arg(self.keeper.folder()).args(["-U", "postgres", &name]);
+        for _ in 0..LOOK.1 {
+            if create.output().unwrap().status.success() {
+                return self.url(&name);
+            }
+            std::thread::sleep(LOOK.0);
+        }
+        panic!("Postgres does not answer: {}", self.keeper.log())
     }
 
     fn url(&self, database: &str) -> String {
-        let folder = self.folder.display().to_string().replace('/', "%2F");
+        let folder = self.keeper.folder().display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{folder}/{database}")
-    }
-}
-
-struct Keeper {
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    _process: Child,
-}
-
-impl Keeper {
-    fn tell(&mut self, command: &str) {
-        writeln!(self.input, "{command}").unwrap();
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).unwrap();
-        assert_eq!(answer, "done\n");
     }
 }
 
