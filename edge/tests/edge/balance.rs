@@ -262,6 +262,7 @@ async fn what_is_no_clear_answer_is_told_as_such_and_reveals_nothing() {
         "HTTP/1.1 99 Odd\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
         "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nBad Name: 1\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: unasked\r\nConnection: Upgrade\r\n\r\n",

@@ -62,6 +62,18 @@ async fn a_body_that_ends_with_the_apps_connection_arrives_whole_with_an_end_tha
 }
 
 #[tokio::test]
+async fn a_transfer_coding_that_nobody_knows_is_not_passed_on_and_the_body_ends_with_the_connection() {
+    let (world, app) = world().await;
+    let mut visitor = Line::ask(&world, &request("GET", "")).await;
+    let (mut line, _) = app.asked().await;
+    line.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: of-my-own\r\n\r\none").await;
+    assert_eq!(visitor.head().await.field("transfer-encoding"), "chunked");
+    assert_eq!(visitor.chunk().await, b"one");
+    drop(line);
+    assert_eq!(visitor.chunk().await, b"");
+}
+
+#[tokio::test]
 async fn an_app_that_breaks_off_leaves_an_answer_that_is_seen_to_be_broken() {
     let (world, app) = world().await;
     let mut visitor = Line::ask(&world, &request("GET", "")).await;

@@ -5,6 +5,9 @@ use crate::fields::{self, Fields};
 use crate::head::{Framing, Limits};
 use crate::scan::{self, LineEnd, Span};
 
+/// Registered transfer codings (RFC 9112 section 7) that change what the body is, besides `chunked`.
+const CODINGS: [&[u8]; 5] = [b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"];
+
 /// Why bytes are no answer. The connection can't be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -87,6 +90,8 @@ pub fn parse_response(bytes: &[u8], limits: &Limits) -> ParsedResponse {
 struct Seen {
     length: Option<u64>,
     is_chunked: bool,
+    /// Whether it has a transfer coding that nobody registered: the body ends with the connection (RFC 9112 section 6.3).
+    is_unknown: bool,
     keeps_alive: bool,
     closes: bool,
     has_date: bool,
@@ -119,6 +124,9 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Option<Response>, Malformed> {
         seen.note(bytes, name, value)?;
         at = end + 2;
     };
+    if seen.is_unknown && (seen.length.is_some() || matches!(status, 100..=199 | 204 | 304)) {
+        return Err(Malformed("it has a transfer coding where there can be none"));
+    }
     let framing = match (status, seen.length, seen.is_chunked) {
         (100..=199 | 204 | 304, _, false) => ResponseFraming::Like(Framing::None),
         (_, Some(_), true) => return Err(Malformed("it has a length and chunks")),
@@ -207,10 +215,15 @@ impl Seen {
             }
             16 if is(b"content-encoding") => self.keeps_form = true,
             17 if is(b"transfer-encoding") => {
-                if self.is_chunked || !value.of(bytes).eq_ignore_ascii_case(b"chunked") {
-                    return Err(Malformed("its transfer coding is not `chunked`"));
+                let value = value.of(bytes);
+                if self.is_chunked || self.is_unknown || value.is_empty() || value.contains(&b',') {
+                    return Err(Malformed("it has several transfer codings"));
                 }
-                self.is_chunked = true;
+                self.is_chunked = value.eq_ignore_ascii_case(b"chunked");
+                self.is_unknown = !self.is_chunked;
+                if CODINGS.iter().any(|coding| value.eq_ignore_ascii_case(coding)) {
+                    return Err(Malformed("it is compressed by a transfer coding, which is not undone here"));
+                }
             }
             _ => {}
         }
@@ -238,6 +251,7 @@ mod tests {
             ("HTTP/1.1 200\r\ncontent-length: 0\r\nConnection: close\r\n\r\n", Like(Framing::None), false),
             ("HTTP/1.1 200 \r\nTransfer-Encoding: Chunked\r\n\r\n", Like(Framing::Chunked), true),
             ("HTTP/1.1 200 OK\r\n\r\n", Close, true),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: of-my-own\r\n\r\n", Close, true),
             ("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n", Like(Framing::Length(1)), false),
             (
                 "HTTP/1.0 200 OK\r\nConnection: x, Keep-Alive\r\nContent-Length: 1\r\n\r\n",
@@ -300,6 +314,12 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: GZip\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: odd\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: odd\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: odd\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: odd\r\n\r\n",
             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
         ] {
