@@ -62,6 +62,9 @@ impl RedisQueue {
     pub fn new(address: Address, settings: Settings) -> Result<Self, QueueError> {
         // The braces keep all keys in one slot of a cluster.
         let prefix = format!("{{{}}}:queue", settings.name);
+        // The client takes the process's cryptography and panics when there is none to choose. Where it is chosen already,
+        // that stays.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let ears = Arc::new(Ears::default());
         let stop = CancellationToken::new();
         // Reading events blocks its connection, so it has one of its own.
