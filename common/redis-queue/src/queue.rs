@@ -68,7 +68,8 @@ impl RedisQueue {
         let ears = Arc::new(Ears::default());
         let stop = CancellationToken::new();
         // Reading events blocks its connection, so it has one of its own.
-        let blocking = Arc::new(Connector::new(address.clone(), events::PATIENCE, settings.ca.as_deref()).map_err(away)?);
+        let blocking =
+            Arc::new(Connector::new(address.clone(), events::PATIENCE, settings.ca.as_deref()).map_err(away)?);
         tokio::spawn(events::follow(blocking, format!("{prefix}:events"), Arc::clone(&ears), stop.clone()));
         Ok(Self {
             connector: Connector::new(address, PATIENCE, settings.ca.as_deref()).map_err(away)?,

@@ -229,8 +229,7 @@ impl Watched {
 
     fn ask_sentinel(&self, command: &[&str], expected: &str) {
         for _ in 0..LOOK.1 {
-            let output =
-                Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(command).output().unwrap();
+            let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(command).output().unwrap();
             if String::from_utf8_lossy(&output.stdout).contains(expected) {
                 return;
             }
