@@ -28,6 +28,9 @@ const KEPT: &str = "base.images";
 /// How long it is believed which image a tag names.
 const FRESH: Duration = Duration::from_secs(60 * 60);
 
+/// For another registry that is away: what it had is kept.
+const ELSEWHERE: Duration = Duration::from_secs(20);
+
 /// The base images of one registry's apps.
 #[derive(Debug)]
 pub(crate) struct Bases {
@@ -100,8 +103,9 @@ impl Bases {
         let client = if url == *self.address.url() {
             self.target.clone()
         } else {
+            let away = self.patience.away.min(ELSEWHERE);
             // The login is for the registry of the apps alone.
-            Arc::new(Client::new(url, Arc::new(Login::Anonymous), self.patience)?)
+            Arc::new(Client::new(url, Arc::new(Login::Anonymous), Patience { away, ..self.patience })?)
         };
         let reference = image.digest().or(image.tag()).unwrap_or("latest").to_owned();
         let found = read(client, image.repository(), &reference, image.whole()).await?;

@@ -10,7 +10,7 @@ use oci_registry::Login;
 use serde_json::Value;
 use testkit::registry::Registry;
 
-use crate::kit::{App, push_base, push_small_base, registry, run};
+use crate::kit::{App, patient_registry, push_base, push_small_base, registry, run};
 use crate::proxy::Proxy;
 
 /// What nobody may find in an image.
@@ -28,7 +28,7 @@ fn inspect(reference: &str, what: &[&str]) -> Value {
 async fn a_change_of_the_code_pushes_kilobytes_and_the_base_none() {
     let (server, elsewhere) = (Registry::start(), Registry::start());
     push_small_base(&elsewhere.host(), None);
-    let proxy = Proxy::start(&server.host(), |_| None);
+    let proxy = Proxy::start(&server.host(), |_, _| None);
     let adapter = registry(&proxy.host, &elsewhere.host(), Login::Anonymous);
     let app = App::new("listen()", 3 << 20);
     let first = app.push(&adapter).await.unwrap();
@@ -44,10 +44,14 @@ async fn a_change_of_the_code_pushes_kilobytes_and_the_base_none() {
     let mounts = proxy.seen(|seen| seen.lines.iter().filter(|line| line.contains("mount=")).count());
     assert_eq!(mounts, 1);
     // With the other registry away, the base is the one that is kept here.
-    drop(elsewhere);
-    let fresh = registry(&proxy.host, "127.0.0.1:1", Login::Anonymous);
-    let refused = App::new("listen()", 10).push(&fresh).await.unwrap_err();
-    assert!(refused.to_string().contains("127.0.0.1:1"), "{refused}");
+    elsewhere.kill();
+    let fresh = patient_registry(&proxy.host, &elsewhere.host(), Login::Anonymous, Duration::from_secs(1));
+    assert_eq!(app.push(&fresh).await.unwrap().reference, second.reference);
+    // And with nothing kept, it is said what is away.
+    let empty = Registry::start();
+    let none = patient_registry(&empty.host(), &elsewhere.host(), Login::Anonymous, Duration::from_secs(1));
+    let error = app.push(&none).await.unwrap_err().to_string();
+    assert!(error.contains("reading the base image") && error.contains(&elsewhere.host()), "{error}");
 }
 
 #[tokio::test]

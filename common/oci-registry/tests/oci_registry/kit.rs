@@ -72,11 +72,16 @@ pub fn push_small_base(host: &str, credentials: Option<&str>) {
 
 /// The adapter for a registry at `host`, whose base image lies at `base`.
 pub fn registry(host: &str, base: &str, login: Login) -> OciRegistry {
+    patient_registry(host, base, login, Duration::from_secs(60))
+}
+
+/// One that waits for a registry that is away as long as this.
+pub fn patient_registry(host: &str, base: &str, login: Login, away: Duration) -> OciRegistry {
     let scratch = std::env::temp_dir().join(format!("oci-registry-test-{}", std::process::id()));
     let address = format!("http://{host}/apps").parse().unwrap();
     let template = format!("{base}/{BASE}").replace(":20", ":{major}");
     let mut config = Config::new(address, login, template, scratch);
-    config.away = Duration::from_secs(60);
+    config.away = away;
     OciRegistry::new(config).unwrap()
 }
 

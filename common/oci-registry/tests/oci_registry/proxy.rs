@@ -17,7 +17,7 @@ pub enum Fault {
 }
 
 /// Which faults come: by the number of the chunk, counted from 1.
-type Plan = Box<dyn FnMut(usize) -> Option<Fault> + Send>;
+type Plan = Box<dyn FnMut(usize, &Arc<Mutex<Seen>>) -> Option<Fault> + Send>;
 
 /// What went over the wire.
 #[derive(Default)]
@@ -40,7 +40,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub fn start(to: &str, plan: impl FnMut(usize) -> Option<Fault> + Send + 'static) -> Self {
+    pub fn start(to: &str, plan: impl FnMut(usize, &Arc<Mutex<Seen>>) -> Option<Fault> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let (seen, plan): (Arc<Mutex<Seen>>, Arc<Mutex<Plan>>) = (Arc::default(), Arc::new(Mutex::new(Box::new(plan))));
@@ -61,7 +61,7 @@ impl Proxy {
 }
 
 /// One request on a connection of its own.
-fn one(mut client: TcpStream, to: &str, seen: &Mutex<Seen>, plan: &Mutex<Plan>) -> std::io::Result<()> {
+fn one(mut client: TcpStream, to: &str, seen: &Arc<Mutex<Seen>>, plan: &Mutex<Plan>) -> std::io::Result<()> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -79,14 +79,14 @@ fn one(mut client: TcpStream, to: &str, seen: &Mutex<Seen>, plan: &Mutex<Plan>) 
     let line = text.lines().next().unwrap().to_owned();
     let is_chunk = line.starts_with("PATCH ");
     let fault = {
-        let mut seen = seen.lock().unwrap();
-        seen.begun += usize::from(line.starts_with("POST "));
-        seen.asked += usize::from(line.starts_with("GET ") && line.contains("/blobs/uploads/"));
-        seen.chunks += usize::from(is_chunk);
-        seen.lines.push(line);
-        let number = seen.chunks;
-        drop(seen);
-        is_chunk.then(|| plan.lock().unwrap()(number)).flatten()
+        let mut noted = seen.lock().unwrap();
+        noted.begun += usize::from(line.starts_with("POST "));
+        noted.asked += usize::from(line.starts_with("GET ") && line.contains("/blobs/uploads/"));
+        noted.chunks += usize::from(is_chunk);
+        noted.lines.push(line);
+        let number = noted.chunks;
+        drop(noted);
+        is_chunk.then(|| plan.lock().unwrap()(number, seen)).flatten()
     };
     let mut body = vec![0; if matches!(fault, Some(Fault::Break)) { length / 2 } else { length }];
     client.read_exact(&mut body)?;
