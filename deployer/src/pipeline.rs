@@ -187,13 +187,7 @@ struct How<'a> {
     origin: &'a Origin,
 }
 
-async fn finish(
-    context: &Context,
-    work: &Work,
-    output: build::Output,
-    how: &How<'_>,
-    log: &Log,
-) -> Result<(), Stop> {
+async fn finish(context: &Context, work: &Work, output: build::Output, how: &How<'_>, log: &Log) -> Result<(), Stop> {
     let (ledger, deployment) = (&context.ports.ledger, &work.deployment);
     ledger.built(deployment).await?;
     match output {

@@ -62,10 +62,7 @@ pub struct Endpoints {
 impl Default for Endpoints {
     fn default() -> Self {
         let constant = |text: &str| Url::parse(text).unwrap_or_else(|_| unreachable!("a constant URL"));
-        Self {
-            login: constant("https://login.microsoftonline.com/"),
-            metadata: constant("http://169.254.169.254/"),
-        }
+        Self { login: constant("https://login.microsoftonline.com/"), metadata: constant("http://169.254.169.254/") }
     }
 }
 

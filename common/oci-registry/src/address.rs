@@ -125,9 +125,7 @@ fn is_component(text: &str) -> bool {
     let bytes = text.as_bytes();
     let ends = bytes.first().is_some_and(|b| is_word(*b)) && bytes.last().is_some_and(|b| is_word(*b));
     let separators = text.split(|c: char| is_word(u8::try_from(c).unwrap_or(b'!')));
-    ends && separators.into_iter().all(|gap| {
-        matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-')
-    })
+    ends && separators.into_iter().all(|gap| matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-'))
 }
 
 #[cfg(test)]

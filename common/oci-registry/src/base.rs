@@ -9,7 +9,9 @@ use std::time::Duration;
 use common::registry::RegistryError;
 use common::registry::oci::{Base, Document};
 use oci_spec::distribution::Reference;
-use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, Os, ToDockerV2S2 as _};
+use oci_spec::image::{
+    Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, Os, ToDockerV2S2 as _,
+};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
@@ -60,7 +62,8 @@ pub(crate) struct Found {
 impl Bases {
     /// The base of an app for this version of Node.
     pub(crate) async fn find(&self, node: &str) -> Result<Arc<Found>, RegistryError> {
-        let major = node.split('.').next().filter(|major| !major.is_empty() && major.bytes().all(|b| b.is_ascii_digit()));
+        let major =
+            node.split('.').next().filter(|major| !major.is_empty() && major.bytes().all(|b| b.is_ascii_digit()));
         let name = match major {
             Some(major) => self.template.replace(MAJOR, major),
             None if self.template.contains(MAJOR) => {

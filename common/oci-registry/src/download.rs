@@ -33,7 +33,11 @@ impl Client {
                 Err(failure) => retry.wait(failure).await?,
             }
         };
-        if format!("sha256:{}", sha256(&bytes)) == digest { Ok(bytes) } else { Err(damaged(&digest, "its bytes are others")) }
+        if format!("sha256:{}", sha256(&bytes)) == digest {
+            Ok(bytes)
+        } else {
+            Err(damaged(&digest, "its bytes are others"))
+        }
     }
 
     /// A blob as a file in `folder`.

@@ -93,8 +93,7 @@ impl ImageRegistry for OciRegistry {
         let pulled = async {
             let manifest = client.manifest(repository, digest).await?;
             let manifest: ImageManifest = parse(reference, &manifest.bytes)?;
-            let config: ImageConfiguration =
-                parse(reference, &client.document(repository, manifest.config()).await?)?;
+            let config: ImageConfiguration = parse(reference, &client.document(repository, manifest.config()).await?)?;
             for layer in oci::own_layers(&manifest) {
                 let file = client.blob(repository, layer, scratch).await?;
                 let (layer, into) = (layer.clone(), into.to_owned());

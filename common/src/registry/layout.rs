@@ -31,10 +31,8 @@ impl OciLayout {
 
 fn push(files: &Files, image: &NewImage<'_>) -> Result<Pushed, RegistryError> {
     let tree = Tree::read(image.root)?;
-    let layers: Vec<Layer> = tree
-        .parts()
-        .map(|part| oci::pack(&tree, part, Compression::Zstd, files.root()))
-        .collect::<Result<_, _>>()?;
+    let layers: Vec<Layer> =
+        tree.parts().map(|part| oci::pack(&tree, part, Compression::Zstd, files.root())).collect::<Result<_, _>>()?;
     let described: Vec<(Descriptor, String)> =
         layers.iter().map(|layer| (layer.descriptor.clone(), layer.diff_id.clone())).collect();
     let assembled = oci::assemble(image, None, &described)?;

@@ -175,7 +175,8 @@ fn answer(
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let url = base.join(head.split(' ').nth(1).unwrap_or_default()).unwrap();
-    let login = head.lines().find_map(|line| line.to_lowercase().starts_with("authorization: basic ").then(|| &line[21..]));
+    let login =
+        head.lines().find_map(|line| line.to_lowercase().starts_with("authorization: basic ").then(|| &line[21..]));
     let known = format!("{}:{}", USER.0, USER.1);
     let body = if login.is_some_and(|login| STANDARD.decode(login).is_ok_and(|login| login == known.as_bytes())) {
         given.fetch_add(1, Ordering::SeqCst);
@@ -186,7 +187,10 @@ fn answer(
     };
     let status = if body.is_empty() { "401 Unauthorized" } else { "200 OK" };
     let length = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }
 
 fn token(signer: &EcdsaKeyPair, x5c: &str, scopes: impl Iterator<Item = String>) -> String {

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-
 /// Version of the API.
 const VERSION: &str = "2018-05-01";
 /// Seconds that others may keep a record set that is made here.

@@ -147,7 +147,13 @@ async fn start() -> (Shared, Endpoints) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (azure, Endpoints { management: url.clone(), identity: azure_identity::Endpoints { login: url.clone(), metadata: url } })
+    (
+        azure,
+        Endpoints {
+            management: url.clone(),
+            identity: azure_identity::Endpoints { login: url.clone(), metadata: url },
+        },
+    )
 }
 
 fn secret(text: &str) -> Credential {

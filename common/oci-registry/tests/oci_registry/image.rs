@@ -85,10 +85,15 @@ async fn the_image_is_what_other_tools_expect() {
     let image = pushed.reference.rsplit_once('@').unwrap();
     let (repository, digest) = image;
     let referrers = inspect(&format!("{repository}:{}", digest.replace(':', "-")), &["--raw"]);
-    let kinds: Vec<(String, String)> = referrers["manifests"].as_array().unwrap().iter().map(|listed| {
-        let text = |key: &str| listed[key].as_str().unwrap().to_owned();
-        (text("artifactType"), text("digest"))
-    }).collect();
+    let kinds: Vec<(String, String)> = referrers["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|listed| {
+            let text = |key: &str| listed[key].as_str().unwrap().to_owned();
+            (text("artifactType"), text("digest"))
+        })
+        .collect();
     let payload = |kind: &str| -> Value {
         let (_, artifact) = kinds.iter().find(|(found, _)| found == kind).unwrap();
         let manifest = inspect(&format!("{repository}@{artifact}"), &["--raw"]);

@@ -52,7 +52,8 @@ pub fn push_base(host: &str, tree: &Path, credentials: Option<&str>) {
     });
     let mut listed = put(MediaType::ImageManifest, &manifest);
     listed["annotations"] = json!({ "org.opencontainers.image.ref.name": "base" });
-    std::fs::write(layout.join("index.json"), json!({ "schemaVersion": 2, "manifests": [listed] }).to_string()).unwrap();
+    std::fs::write(layout.join("index.json"), json!({ "schemaVersion": 2, "manifests": [listed] }).to_string())
+        .unwrap();
     std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     let (from, to) = (format!("oci:{}:base", layout.display()), format!("docker://{host}/{BASE}"));
     let mut arguments = vec!["copy", "--insecure-policy", "--dest-tls-verify=false"];
@@ -109,8 +110,11 @@ impl App {
         std::fs::write(module.join("data.bin"), noise).unwrap();
         std::fs::write(module.join("package.json"), r#"{"name":"left","version":"1.3.0"}"#).unwrap();
         std::fs::write(root.path().join("app/server.js"), code).unwrap();
-        let start =
-            Start { command: "exec node server.js".to_owned(), working_dir: "app".to_owned(), node: "20.1.0".to_owned() };
+        let start = Start {
+            command: "exec node server.js".to_owned(),
+            working_dir: "app".to_owned(),
+            node: "20.1.0".to_owned(),
+        };
         let mut origin = Origin::new(DeploymentId::new());
         origin.source = Some("https://git.example/shop.git".to_owned());
         origin.commit = Some("0123456789abcdef0123456789abcdef01234567".to_owned());

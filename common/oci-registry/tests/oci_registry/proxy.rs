@@ -72,7 +72,8 @@ fn one(mut client: TcpStream, to: &str, seen: &Arc<Mutex<Seen>>, plan: &Mutex<Pl
     }
     let text = String::from_utf8(head).unwrap();
     let length = |text: &str| -> usize {
-        let found = text.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:").map(str::to_owned));
+        let found =
+            text.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:").map(str::to_owned));
         found.map_or(0, |length| length.trim().parse().unwrap())
     };
     let length = length(&text);
@@ -94,7 +95,8 @@ fn one(mut client: TcpStream, to: &str, seen: &Arc<Mutex<Seen>>, plan: &Mutex<Pl
         None => {}
         Some(Fault::Break) => return Ok(()),
         Some(Fault::Busy) => {
-            let answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let answer =
+                "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             return client.write_all(answer.as_bytes());
         }
         Some(Fault::First(act)) => act(),

@@ -127,10 +127,8 @@ impl Locked<'_> {
 
     /// The manifests of the layout.
     pub(super) fn listed(&self) -> Result<Vec<Descriptor>, RegistryError> {
-        let damaged = |e: serde_json::Error| RegistryError::Damaged {
-            reference: "index.json".to_owned(),
-            detail: e.to_string(),
-        };
+        let damaged =
+            |e: serde_json::Error| RegistryError::Damaged { reference: "index.json".to_owned(), detail: e.to_string() };
         let index: ImageIndex = serde_json::from_slice(&std::fs::read(self.files.index())?).map_err(damaged)?;
         Ok(index.manifests().clone())
     }

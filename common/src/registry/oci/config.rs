@@ -41,18 +41,13 @@ pub struct Image {
 ///
 /// # Errors
 /// When a document can't be written, which would be a fault of the base's.
-pub fn assemble(
-    image: &NewImage<'_>,
-    base: Option<&Base>,
-    layers: &[(Descriptor, String)],
-) -> std::io::Result<Image> {
+pub fn assemble(image: &NewImage<'_>, base: Option<&Base>, layers: &[(Descriptor, String)]) -> std::io::Result<Image> {
     let below = base.map(|base| base.config.rootfs().diff_ids().clone()).unwrap_or_default();
     let diff_ids: Vec<String> = below.into_iter().chain(layers.iter().map(|(_, diff_id)| diff_id.clone())).collect();
     let spec = |e: oci_spec::OciSpecError| std::io::Error::other(e);
     let rootfs: RootFs = RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build().map_err(spec)?;
-    let (arch, os) = base.map_or((host_arch(), Os::Linux), |base| {
-        (base.config.architecture().clone(), base.config.os().clone())
-    });
+    let (arch, os) =
+        base.map_or((host_arch(), Os::Linux), |base| (base.config.architecture().clone(), base.config.os().clone()));
     // No time of creation: the same input has the same digest.
     let mut config = ImageConfigurationBuilder::default()
         .architecture(arch)

@@ -62,7 +62,8 @@ pub fn pack(tree: &Tree, part: Part, compression: Compression, folder: &Path) ->
     let (diff_id, compressed, kind) = match compression {
         Compression::Gzip => {
             // The header of `GzBuilder` has neither a name nor a time, and names no operating system.
-            let encoder = flate2::GzBuilder::new().operating_system(255).write(compressed, flate2::Compression::new(GZIP));
+            let encoder =
+                flate2::GzBuilder::new().operating_system(255).write(compressed, flate2::Compression::new(GZIP));
             let (diff_id, encoder): (_, GzEncoder<_>) = archived(tree, part, encoder)?;
             (diff_id, encoder.finish()?, MediaType::ImageLayerGzip)
         }
@@ -72,7 +73,11 @@ pub fn pack(tree: &Tree, part: Part, compression: Compression, folder: &Path) ->
         }
     };
     let (digest, size, file) = compressed.finish();
-    Ok(Layer { file, descriptor: of_part(descriptor(kind, size, &digest)?, part), diff_id: format!("sha256:{diff_id}") })
+    Ok(Layer {
+        file,
+        descriptor: of_part(descriptor(kind, size, &digest)?, part),
+        diff_id: format!("sha256:{diff_id}"),
+    })
 }
 
 /// Says which part of an app a layer is.

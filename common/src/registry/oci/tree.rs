@@ -122,9 +122,7 @@ impl Tree {
 
     /// Names the folders above a dependency before it, once: a layer stands on its own.
     fn lead_to(&mut self, path: &Path, led: &mut HashSet<PathBuf>) {
-        let new = |above: &&Path| {
-            !above.as_os_str().is_empty() && part(above) == Part::App && !led.contains(*above)
-        };
+        let new = |above: &&Path| !above.as_os_str().is_empty() && part(above) == Part::App && !led.contains(*above);
         let above: Vec<PathBuf> = path.ancestors().skip(1).filter(new).map(Path::to_owned).collect();
         for folder in above.into_iter().rev() {
             led.insert(folder.clone());
