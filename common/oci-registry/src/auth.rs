@@ -47,7 +47,7 @@ pub enum Login {
     /// An identity in a directory of Microsoft Entra, for Azure Container Registry.
     Azure {
         /// Gets the directory's tokens.
-        identity: Identity,
+        identity: Box<Identity>,
         /// The directory, when the registry does not find out by itself.
         tenant: Option<String>,
     },

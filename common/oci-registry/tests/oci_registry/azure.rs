@@ -74,7 +74,8 @@ async fn a_directorys_token_is_exchanged_for_one_of_the_registrys() {
         Credential::ClientSecret { tenant: "contoso".into(), client: "app".into(), secret: Secret::new("s3cret") };
     let resource = Url::parse("https://containerregistry.azure.net/").unwrap();
     let identity = Identity::new(credential, Endpoints { login: url.clone(), metadata: url }, resource).unwrap();
-    let adapter = registry(&host, &host, Login::Azure { identity, tenant: Some("contoso".to_owned()) });
+    let adapter =
+        registry(&host, &host, Login::Azure { identity: Box::new(identity), tenant: Some("contoso".to_owned()) });
     for name in ["shop", "blog"] {
         adapter.remove(&format!("{host}/apps/{name}@sha256:{}", "a".repeat(64))).await.unwrap();
     }
