@@ -31,6 +31,7 @@ use crate::routes::{Entry, Routes};
 use crate::transport;
 use crate::wishes::Wishes;
 
+mod address;
 mod app;
 mod challenge;
 mod doubt;

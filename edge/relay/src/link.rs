@@ -74,10 +74,10 @@ impl Link {
         }
     }
 
-    pub(crate) fn used(mut self) -> Self {
+    /// Waits for the next request.
+    pub(crate) const fn rest(&mut self) {
         self.was_kept = true;
         self.has_spoken = false;
-        self
     }
 
     /// Whose connection it is.
@@ -133,7 +133,6 @@ impl Link {
         loop {
             let all = [&*self.output, &*self.piece, self.tail];
             if all.iter().all(|part| part.is_empty()) {
-                self.output.clear();
                 return Poll::Ready(Ok(()));
             }
             let result = if self.piece.is_empty() && self.tail.is_empty() {
@@ -147,7 +146,12 @@ impl Link {
             let mut count = result.map_err(|e| self.failure(e))?;
             self.writing.moved();
             let of_output = count.min(self.output.len());
-            self.output.advance(of_output);
+            if of_output == self.output.len() {
+                // What comes next has the same memory.
+                self.output.clear();
+            } else {
+                self.output.advance(of_output);
+            }
             count -= of_output;
             let of_piece = count.min(self.piece.len());
             self.piece.advance(of_piece);

@@ -32,7 +32,7 @@ pub struct Pool {
 struct Kept {
     count: usize,
     /// By address, the one that was used last at the end.
-    links: HashMap<SocketAddr, Vec<(Instant, Link)>, RandomState>,
+    links: HashMap<SocketAddr, Vec<(Instant, Box<Link>)>, RandomState>,
 }
 
 impl Pool {
@@ -48,7 +48,7 @@ impl Pool {
 
     /// A connection that waits for a request to this address and has not been closed meanwhile.
     #[must_use]
-    pub fn take(&self, address: SocketAddr) -> Option<Link> {
+    pub fn take(&self, address: SocketAddr) -> Option<Box<Link>> {
         loop {
             let (since, link) = {
                 let mut kept = self.kept();
@@ -66,24 +66,25 @@ impl Pool {
     ///
     /// # Errors
     /// When the app accepts none within `limit`.
-    pub async fn connect(&self, address: SocketAddr, limit: Duration) -> Result<Link, Failure> {
+    pub async fn connect(&self, address: SocketAddr, limit: Duration) -> Result<Box<Link>, Failure> {
         let connect = tokio::time::timeout(limit, TcpStream::connect(address));
         let stream = connect.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failure::Connect)?;
         // A request leaves whole, so waiting to fill a segment would only delay it.
         stream.set_nodelay(true).map_err(Failure::Connect)?;
-        Ok(Link::new(stream, address))
+        Ok(Box::new(Link::new(stream, address)))
     }
 
     /// Keeps a connection whose answer was read to its end.
-    pub fn put(&self, link: Link) {
+    pub fn put(&self, mut link: Box<Link>) {
         let address = link.address();
+        link.rest();
         let mut kept = self.kept();
         if kept.count >= self.most {
             return;
         }
         let links = kept.links.entry(address).or_default();
         if links.len() < PER_ADDRESS {
-            links.push((Instant::now(), link.used()));
+            links.push((Instant::now(), link));
             kept.count += 1;
         }
     }

@@ -1,7 +1,5 @@
 //! The head of a request as an app gets it over HTTP/1.1.
 
-use std::fmt::Write as _;
-
 use bytes::{BufMut as _, BytesMut};
 use wire::Framing;
 
@@ -31,11 +29,9 @@ pub(super) fn head(request: &Request<'_>, framing: Framing, peer: &Peer, ctx: &C
         }
     });
     tell(peer, request.authority(), ctx, |name, value| {
-        for part in [name.as_str().as_bytes(), b": "] {
-            head.put_slice(part);
-        }
-        // Memory never refuses to be written to.
-        let _ = head.write_fmt(value);
+        head.put_slice(name.as_str().as_bytes());
+        head.put_slice(b": ");
+        value.iter().for_each(|part| head.put_slice(part.as_bytes()));
         head.put_slice(b"\r\n");
     });
     if framing == Framing::Chunked {

@@ -1,7 +1,5 @@
 //! W3C Trace Context: a request's place in a trace, continued or begun.
 
-use std::fmt;
-
 use http::HeaderName;
 use observe::Observer;
 
@@ -70,19 +68,46 @@ impl Trace {
     }
 }
 
-/// As in the field for the app, whose parent is the edge's span.
-impl fmt::Display for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Digit by digit, because every request of an app comes by here.
-        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        let numbers = [(3, 32, self.id), (36, 16, u128::from(self.span)), (53, 2, u128::from(self.flags))];
-        for (at, digits, number) in numbers {
-            for (place, digit) in text[at..at + digits].iter_mut().zip((0..digits).rev()) {
-                *place = b"0123456789abcdef"[(number >> (4 * digit)) as usize & 15];
-            }
-        }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+/// A `traceparent`.
+pub(super) struct Text([u8; LEN]);
+
+impl Text {
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+impl Trace {
+    /// As in the field for the app, whose parent is the edge's span.
+    pub(super) fn text(&self) -> Text {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut text[3..35], &self.id.to_be_bytes());
+        write_hex(&mut text[36..52], &self.span.to_be_bytes());
+        write_hex(&mut text[53..], &[self.flags]);
+        Text(text)
+    }
+}
+
+/// Looked up, because every request of an app comes by here.
+fn write_hex(to: &mut [u8], bytes: &[u8]) {
+    let (places, _) = to.as_chunks_mut::<2>();
+    for (place, byte) in places.iter_mut().zip(bytes) {
+        *place = HEX[usize::from(*byte)];
+    }
+}
+
+/// Each byte in hexadecimal digits.
+static HEX: [[u8; 2]; 256] = hex_table();
+
+const fn hex_table() -> [[u8; 2]; 256] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    table
 }
 
 /// The parts of a `traceparent`. Of later versions, what version 00 has is read.
@@ -117,7 +142,8 @@ mod tests {
         let trace = Trace::continued([GOOD.as_bytes()].into_iter(), true);
         assert_eq!((trace.id, trace.parent), (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, Some(0x00f0_67aa_0ba9_02b7)));
         assert_eq!(trace.flags, 1);
-        let field = trace.to_string();
+        let field = trace.text();
+        let field = field.as_str();
         assert!(field.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert_ne!(field, GOOD, "the app's parent is the edge's span");
         assert_eq!(parse(field.as_bytes()).unwrap().1, trace.span);

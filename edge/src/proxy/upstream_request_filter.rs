@@ -2,13 +2,11 @@
 //! because whatever a stranger wrote there was taken away (see `visitor`). Pingora has removed what concerns the
 //! visitor's connection alone: the hop-by-hop fields (RFC 9110 section 7.6.1), and those that `Connection` names.
 
-use std::fmt;
-use std::net::IpAddr;
-
 use http::{HeaderName, HeaderValue, Version, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
+use super::address::Text;
 use super::visitor::{self, FOR, HOST, PORT, PROTO, REAL_IP};
 use super::{Ctx, Request, hop_by_hop, trace};
 use crate::answer::REQUEST_ID;
@@ -29,7 +27,7 @@ fn is(name: &[u8], known: &HeaderName) -> bool {
 
 pub(super) fn upstream_request_filter(peer: &Peer, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let mut told = Vec::with_capacity(TOLD);
-    tell(peer, Request::from(&mut *request).authority(), ctx, |name, value| told.push((name, value.to_string())));
+    tell(peer, Request::from(&mut *request).authority(), ctx, |name, value| told.push((name, value.concat())));
     for (name, value) in told {
         request.insert_header(name, value)?;
     }
@@ -48,80 +46,54 @@ pub(super) fn upstream_request_filter(peer: &Peer, request: &mut RequestHeader, 
 const TOLD: usize = 9;
 
 /// What the app is told of the visitor, of whom `authority` says by which host it came, and whether by `Host`. Each
-/// replaces what the request may have of that name.
+/// replaces what the request may have of that name. Values come in parts, because every request of an app comes by
+/// here.
 pub(super) fn tell(
     peer: &Peer,
     (host, has_host): (Option<&str>, bool),
     ctx: &Ctx,
-    mut put: impl FnMut(HeaderName, fmt::Arguments<'_>),
+    mut put: impl FnMut(HeaderName, &[&str]),
 ) {
-    put(REQUEST_ID, format_args!("{}", ctx.request_id.to_str().unwrap_or_default()));
-    put(PROTO, format_args!("{}", ctx.scheme.as_str()));
+    let scheme = ctx.scheme.as_str();
+    put(REQUEST_ID, &[ctx.request_id.to_str().unwrap_or_default()]);
+    put(PROTO, &[scheme]);
     if let Some(client) = ctx.client {
         let neighbour = Some(peer.address.ip().to_canonical()).filter(|ip| *ip != client);
-        let client = client.to_string();
-        let way = Way { client: &client, ctx, host: host.filter(|h| is_plain(h)), neighbour };
-        put(REAL_IP, format_args!("{client}"));
-        put(FOR, format_args!("{}", Addresses(&way)));
-        put(header::FORWARDED, format_args!("{}", Hops(&way)));
+        let (mut addresses, mut hops) = (String::new(), String::new());
+        // The trusted proxies, from the visitor on.
+        for proxy in ctx.proxies.iter().copied().chain(neighbour) {
+            let proxy = Text::of(proxy);
+            [", ", proxy.as_str()].into_iter().for_each(|part| addresses.push_str(part));
+            [", "].into_iter().chain(node(proxy.as_str())).for_each(|part| hops.push_str(part));
+        }
+        let client = Text::of(client);
+        let client = client.as_str();
+        put(REAL_IP, &[client]);
+        put(FOR, &[client, &addresses]);
+        let [open, client, close] = node(client);
+        let by_host = host.filter(|host| is_plain(host)).map_or(["", "", ""], |host| [";host=\"", host, "\""]);
+        let [before, by_host, after] = by_host;
+        put(header::FORWARDED, &[open, client, close, before, by_host, after, ";proto=", scheme, &hops]);
     }
     if let Some(host) = host {
-        put(PORT, format_args!("{}", port(host.as_bytes()).unwrap_or_else(|| ctx.scheme.port())));
+        match port(host.as_bytes()).unwrap_or_else(|| ctx.scheme.port()) {
+            80 => put(PORT, &["80"]),
+            443 => put(PORT, &["443"]),
+            other => put(PORT, &[&other.to_string()]),
+        }
         if !has_host {
             // Over HTTP/2 it was in the target alone, of which only the path is kept.
-            put(header::HOST, format_args!("{host}"));
+            put(header::HOST, &[host]);
         }
-        put(HOST, format_args!("{host}"));
+        put(HOST, &[host]);
     }
-    put(trace::PARENT, format_args!("{}", ctx.trace));
+    put(trace::PARENT, &[ctx.trace.text().as_str()]);
 }
 
-/// By whom a request came.
-struct Way<'a> {
-    client: &'a str,
-    ctx: &'a Ctx,
-    host: Option<&'a str>,
-    /// The last trusted proxy.
-    neighbour: Option<IpAddr>,
-}
-
-impl Way<'_> {
-    /// The trusted proxies, from the visitor on.
-    fn proxies(&self) -> impl Iterator<Item = IpAddr> {
-        self.ctx.proxies.iter().copied().chain(self.neighbour)
-    }
-}
-
-/// As in `X-Forwarded-For`.
-struct Addresses<'a>(&'a Way<'a>);
-
-impl fmt::Display for Addresses<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.client)?;
-        self.0.proxies().try_for_each(|proxy| write!(f, ", {proxy}"))
-    }
-}
-
-/// As in `Forwarded` (RFC 7239 section 4).
-struct Hops<'a>(&'a Way<'a>);
-
-impl fmt::Display for Hops<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = self.0;
-        node(f, way.client)?;
-        if let Some(host) = way.host {
-            [";host=\"", host, "\""].into_iter().try_for_each(|part| f.write_str(part))?;
-        }
-        [";proto=", way.ctx.scheme.as_str()].into_iter().try_for_each(|part| f.write_str(part))?;
-        way.proxies().try_for_each(|proxy| f.write_str(", ").and_then(|()| node(f, &proxy.to_string())))
-    }
-}
-
-/// A hop of `Forwarded` (RFC 7239 section 6).
-fn node(f: &mut fmt::Formatter<'_>, address: &str) -> fmt::Result {
+/// A hop of `Forwarded` (RFC 7239 sections 4 and 6).
+fn node(address: &str) -> [&str; 3] {
     // Of the two kinds of addresses, only the longer has colons.
-    let (open, close) = if address.contains(':') { ("for=\"[", "]\"") } else { ("for=", "") };
-    [open, address, close].into_iter().try_for_each(|part| f.write_str(part))
+    if address.contains(':') { ["for=\"[", address, "]\""] } else { ["for=", address, ""] }
 }
 
 /// Asks for the other protocol that the visitor asks for. Pingora passes only WebSocket on.

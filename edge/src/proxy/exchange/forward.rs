@@ -95,7 +95,7 @@ impl<V: Visit> Exchange<'_, V> {
         request: &Request<'_>,
         head: &[u8],
         ctx: &mut Ctx,
-    ) -> Result<(Link, Response, Bytes), Trouble> {
+    ) -> Result<(Box<Link>, Response, Bytes), Trouble> {
         let metrics = proxy.observer.metrics();
         let mut tries = 0;
         let mut is_fresh = false;
@@ -162,7 +162,7 @@ impl<V: Visit> Exchange<'_, V> {
         &mut self,
         proxy: &Proxy,
         address: std::net::SocketAddr,
-    ) -> Result<Result<Link, Failure>, Trouble> {
+    ) -> Result<Result<Box<Link>, Failure>, Trouble> {
         let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
         let limit = left.map_or(self.patience.connect, |left| left.min(self.patience.connect));
         let mut connecting = std::pin::pin!(proxy.pool.connect(address, limit));
@@ -229,7 +229,7 @@ impl<V: Visit> Exchange<'_, V> {
         proxy: &Proxy,
         request: &Request<'_>,
         ctx: &mut Ctx,
-        mut link: Link,
+        mut link: Box<Link>,
         response: &Response,
         bytes: &Bytes,
     ) -> Result<(), Failed> {

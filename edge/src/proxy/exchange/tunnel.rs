@@ -16,7 +16,7 @@ use crate::visit::Visit;
 /// A visitor and an app that speak another protocol.
 struct Tunnel<'a, V> {
     visit: &'a mut V,
-    link: Link,
+    link: Box<Link>,
     permit: &'a Permit,
     /// Longest time in which nothing passes in either direction.
     limit: Duration,
@@ -33,7 +33,7 @@ struct Tunnel<'a, V> {
 /// Passes bytes until both sides have ended, or one breaks off, or neither says anything for `limit`.
 pub(super) async fn pass<V: Visit>(
     visit: &mut V,
-    mut link: Link,
+    mut link: Box<Link>,
     permit: &Permit,
     limit: Duration,
 ) -> Result<(), Failed> {

@@ -101,7 +101,7 @@ async fn head(
 
 /// The body of an answer that is being read.
 pub(super) struct Incoming {
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     pool: Arc<Pool>,
     limit: Duration,
     /// When the whole answer takes too long.
@@ -125,7 +125,7 @@ impl Incoming {
         match piece {
             Ok(Some(piece)) => Some(Ok(piece)),
             Ok(None) => {
-                if let Some(link) = link.take().filter(Link::is_reusable) {
+                if let Some(link) = link.take().filter(|link| link.is_reusable()) {
                     self.pool.put(link);
                 }
                 None
