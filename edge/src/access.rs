@@ -9,6 +9,11 @@ const ACCESS: &str = "edge::access";
 /// Bytes of a host name or path that are logged there: what is longer is a visitor's mischief.
 const MAX_LOGGED: usize = 512;
 
+/// Whether anybody is told more of a request than what is counted: which one it was.
+pub(crate) fn names(observer: &Observer) -> bool {
+    observer.needs_trace() || tracing::enabled!(target: ACCESS, Level::INFO)
+}
+
 /// Tells of a request.
 pub(crate) fn tell(observer: &Observer, record: &Record<'_>) {
     observer.record(record);

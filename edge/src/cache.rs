@@ -166,6 +166,14 @@ impl Cache {
         Ok(Pieces::new(found.payload, range.start, range.end - range.start, self.timeout, reader))
     }
 
+    /// A body of this size as a file, where the store is a folder of this machine.
+    pub(crate) async fn file(&self, project: &Arc<str>, form: Form, size: u64) -> Result<Option<FilePart>, LoadError> {
+        let pass = self.enter(project).await?;
+        let found = self.get(&pass, &form.key(), None).await?;
+        sized(size, found.meta.size)?;
+        Ok(FilePart::whole(found.payload, size))
+    }
+
     async fn enter(&self, project: &Arc<str>) -> Result<Arc<Pass>, LoadError> {
         self.in_time(self.gate.enter(project)).await.map(Arc::new)
     }

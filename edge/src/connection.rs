@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use wire::{BodyGuard, Framing, Refusal};
 
 use crate::answer;
+use crate::cache::FilePart;
 use crate::transport::{Peer, Transport};
 
 mod date;
@@ -29,6 +30,7 @@ mod next;
 mod pace;
 mod refusal;
 mod serve;
+mod spare;
 mod wait;
 
 pub(crate) use ending::{Ending, Wait};
@@ -62,8 +64,8 @@ pub(crate) struct Connection {
     input: BytesMut,
     /// To be written before anything else: answers that are ready, or the head of one that waits for its body.
     held: BytesMut,
-    /// To be written after that: a ready answer's body that is too long to be copied.
-    rest: Bytes,
+    /// To be written after that.
+    rest: Rest,
     /// What Pingora may read.
     feed: Feed,
     /// Whether the head of the request's last answer is yet to come.
@@ -76,6 +78,15 @@ pub(crate) struct Connection {
     /// Until when a visitor who has closed its own direction counts as reading.
     reads_until: Option<Instant>,
     since: SystemTime,
+}
+
+/// A ready answer's body that is not copied behind its head.
+#[derive(Debug)]
+enum Rest {
+    Nothing,
+    Bytes(Bytes),
+    /// The system sends it by itself.
+    File(FilePart),
 }
 
 /// What whoever has the connection may read.
@@ -101,7 +112,7 @@ impl Connection {
             peer,
             input: BytesMut::new(),
             held: BytesMut::new(),
-            rest: Bytes::new(),
+            rest: Rest::Nothing,
             feed: Feed::All,
             awaits_head: false,
             status: 0,
@@ -207,6 +218,10 @@ impl Connection {
             return self.clock.poll(cx, end).map(Ok);
         }
         if self.input.is_empty() {
+            if let Transport::Plain(socket) = &self.transport {
+                // Asked for often, and costs less than a read that finds nothing.
+                ready!(socket.poll_read_ready(cx))?;
+            }
             let mut probe = [0; PROBE];
             let mut probe = ReadBuf::new(&mut probe);
             ready!(Pin::new(&mut self.transport).poll_read(cx, &mut probe))?;
@@ -254,11 +269,7 @@ impl Connection {
             };
             let written = ready!(self.written(cx, result))?;
             let of_held = written.min(self.held.len());
-            self.held.advance(of_held);
-            if self.held.is_empty() {
-                // Lets the next head use the same memory.
-                self.held.clear();
-            }
+            pass(&mut self.held, of_held);
             if written > of_held {
                 return Poll::Ready(Ok(written - of_held));
             }
@@ -300,6 +311,15 @@ impl Connection {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;
         Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}
+
+/// Goes on behind the first bytes. When these were all, what comes next has the same memory.
+fn pass(buffer: &mut BytesMut, count: usize) {
+    if count == buffer.len() {
+        buffer.clear();
+    } else {
+        buffer.advance(count);
     }
 }
 

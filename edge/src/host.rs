@@ -19,6 +19,11 @@ pub(crate) fn of(request: &RequestHeader) -> Option<Cow<'_, str>> {
 
 /// The host name that a `Host` field names.
 pub(crate) fn normalized(text: &str) -> Option<Cow<'_, str>> {
+    // What most visitors write stands as it is.
+    let is_usual = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
+    if !text.is_empty() && text.bytes().all(is_usual) && !text.ends_with('.') {
+        return Some(Cow::Borrowed(text));
+    }
     let (host, port) = if text.starts_with('[') {
         let end = text.find(']')? + 1;
         text.split_at(end)

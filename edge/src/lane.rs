@@ -17,15 +17,16 @@ use foldhash::fast::RandomState;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use ipnet::IpNet;
-use moka::sync::Cache as Moka;
+use quick_cache::sync::{Cache as Shelf, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
 use tokio::time::Instant;
 use wire::{Framing, Head};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, FilePart};
 use crate::proxy::{Watch, visitor};
 use crate::request_id::RequestId;
 use crate::routes::{Entry, Routes};
-use crate::site::{self, Accepted, Answer, Body, Facts, names_tag};
+use crate::site::{self, Accepted, Answer, Body, Facts, Form, names_tag};
 use crate::transport::{Arrival, Peer};
 use crate::{answer, host};
 
@@ -34,11 +35,15 @@ mod http2;
 mod ready;
 mod report;
 
-use ready::Ready;
+use ready::{LARGE, Ready};
 
 /// Memory for heads that are ready, in bytes: those of some ten thousand files. Their bodies are in the cache of
 /// files, or are kept a little longer than there.
 const MEMORY: u64 = 64 << 20;
+/// Memory that an answer of usual size takes, in bytes: so many answers room is prepared for.
+const USUAL: usize = 4 << 10;
+/// Parts with locks of their own, so that requests on several cores rarely meet.
+const PARTS: usize = 16;
 /// Memory that an entry takes beside its bytes, roughly.
 const ENTRY_OVERHEAD: usize = 256;
 /// Longest path that is looked for, in bytes: files that are asked for often have shorter ones.
@@ -50,7 +55,7 @@ const KEY_HEAD: usize = DeploymentId::LEN + 7;
 pub(crate) struct Lane {
     routes: Arc<Routes>,
     cache: Cache,
-    kept: Moka<Box<[u8]>, Kept, RandomState>,
+    kept: Shelf<Box<[u8]>, Kept, ByMemory, RandomState>,
     watch: Watch,
     /// Proxies that speak for their visitors, who are found elsewhere.
     trusted: Vec<IpNet>,
@@ -61,6 +66,31 @@ enum Kept {
     Ready(Arc<Ready>),
     /// What can't be ready: it depends on more than is looked at, or is too large to be kept.
     Never,
+}
+
+/// What an answer takes of the memory.
+#[derive(Clone)]
+struct ByMemory;
+
+impl Weighter<Box<[u8]>, Kept> for ByMemory {
+    fn weight(&self, key: &Box<[u8]>, kept: &Kept) -> u64 {
+        let of_answer = match kept {
+            Kept::Ready(ready) => ready.memory(),
+            Kept::Never => 0,
+        };
+        (ENTRY_OVERHEAD + key.len() + of_answer) as u64
+    }
+}
+
+fn shelf() -> Shelf<Box<[u8]>, Kept, ByMemory, RandomState> {
+    let items = usize::try_from(MEMORY).unwrap_or(usize::MAX) / USUAL;
+    let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
+    let options = OptionsBuilder::new().shards(PARTS).estimated_items_capacity(items).weight_capacity(MEMORY).build();
+    match options {
+        Ok(options) => Shelf::with_options(options, ByMemory, hasher, lifecycle),
+        // Only a missing capacity is refused.
+        Err(_) => Shelf::with(items, MEMORY, ByMemory, hasher, lifecycle),
+    }
 }
 
 /// What was found for a request.
@@ -140,15 +170,7 @@ impl Key {
 
 impl Lane {
     pub(crate) fn new(routes: Arc<Routes>, cache: Cache, watch: Watch, trusted: Vec<IpNet>) -> Self {
-        #[allow(clippy::borrowed_box)] // As the cache calls it.
-        let weight = |key: &Box<[u8]>, kept: &Kept| {
-            let of_answer = match kept {
-                Kept::Ready(ready) => ready.memory(),
-                Kept::Never => 0,
-            };
-            u32::try_from(ENTRY_OVERHEAD + key.len() + of_answer).unwrap_or(u32::MAX)
-        };
-        let kept = Moka::builder().max_capacity(MEMORY).weigher(weight).build_with_hasher(RandomState::default());
+        let kept = shelf();
         Self { routes, cache, kept, watch, trusted }
     }
 
@@ -223,19 +245,35 @@ impl Lane {
             protected: false,
         };
         let Some(answer) = self.answer(&entry, &facts).await else { return };
-        let body = match answer {
-            Answer { constant: true, body: Body::Empty, .. } => Some(Bytes::new()),
-            Answer { constant: true, body: Body::Whole(ref bytes), .. } => Some(bytes.clone()),
-            _ => None,
+        let (body, form) = match answer {
+            Answer { constant: true, body: Body::Empty, .. } => (Some(Bytes::new()), None),
+            Answer { constant: true, body: Body::Whole(ref bytes, form), .. } => (Some(bytes.clone()), Some(form)),
+            _ => (None, None),
         };
         let kept = match body {
             None => Kept::Never,
             Some(body) => {
                 let unchanged = self.unchanged(&entry, &answer.head.headers, headers.clone(), key.path(), secure).await;
-                Kept::Ready(Arc::new(Ready::new(&answer.head, body, unchanged.as_ref())))
+                // Within TLS each byte is changed.
+                let form = form.filter(|_| body.len() >= LARGE && !secure);
+                let file = match form {
+                    Some(form) => self.file(&entry, form, body.len()).await,
+                    None => None,
+                };
+                Kept::Ready(Arc::new(Ready::new(&answer.head, body, file, unchanged.as_ref())))
             }
         };
         self.kept.insert(key.as_bytes().into(), kept);
+    }
+
+    /// A body as the system can send it by itself.
+    async fn file(&self, entry: &Entry, form: Form, len: usize) -> Option<FilePart> {
+        let file = self.cache.file(&entry.route.project, form, len as u64).await;
+        file.unwrap_or_else(|error| {
+            // It is in memory, and copied from there.
+            tracing::warn!(host = &*entry.route.host, %error, "a file can't be opened to be sent as it is");
+            None
+        })
     }
 
     /// What the ordinary way answers.
@@ -314,10 +352,19 @@ fn hit(entry: &Arc<Entry>, ready: Arc<Ready>, if_none_match: Option<&[u8]>) -> F
 }
 
 impl Hit {
-    /// Appends the answer's head, and returns its body, if it has one.
-    pub(crate) fn write_head(&self, to: &mut BytesMut, request: &Head, keeps: bool) -> Option<&Bytes> {
+    /// Appends the answer's head.
+    pub(crate) fn write_head(&self, to: &mut BytesMut, request: &Head, keeps: bool) {
         self.ready.write_head(to, request, keeps, self);
+    }
+
+    /// The answer's body, if it has one.
+    pub(crate) fn body(&self) -> Option<&Bytes> {
         (!self.is_unchanged).then_some(&self.ready.body)
+    }
+
+    /// The same as a file, where it is large and the system can send it without waiting for a disk.
+    pub(crate) fn file(&self) -> Option<FilePart> {
+        self.ready.file(self.at)
     }
 
     /// The answer over HTTP/2, and its body.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::usage::{LATENCY_BOUNDS_MS, Usage};
+use foldhash::quality::RandomState;
 
 use crate::access_log::Buffer;
 use crate::record::{CacheResult, Protocol, Record};
@@ -21,7 +22,7 @@ pub(crate) const CLASSES: usize = 6;
 pub(crate) struct Stripe {
     pub(crate) totals: Totals,
     pub(crate) log: Buffer,
-    projects: HashMap<Box<str>, Usage>,
+    projects: HashMap<Box<str>, Usage, RandomState>,
 }
 
 /// What all requests add up to.

@@ -52,6 +52,29 @@ pub(crate) struct FilePart {
     pub(crate) len: usize,
 }
 
+impl FilePart {
+    /// All of an object, where it is a file.
+    pub(super) fn whole(payload: GetResultPayload, size: u64) -> Option<Self> {
+        match payload {
+            GetResultPayload::File(file, _) => {
+                Some(Self { file: Arc::new(file), at: 0, len: usize::try_from(size).ok()? })
+            }
+            GetResultPayload::Stream(_) => None,
+        }
+    }
+
+    /// Whether the system has it in memory, so that it is sent without waiting for a disk.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        is_in_memory(&self.file, self.at, self.len as u64)
+    }
+
+    /// Goes on so many bytes later.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.at += count as u64;
+        self.len = self.len.saturating_sub(count);
+    }
+}
+
 impl Pieces {
     /// `left` bytes of `payload`, which is the object from `start` on.
     pub(super) fn new(payload: GetResultPayload, start: u64, left: u64, timeout: Duration, reader: Reader) -> Self {

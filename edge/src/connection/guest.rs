@@ -85,6 +85,7 @@ impl Connection {
     /// Answers one request, whose head is at the beginning of what was read.
     pub(super) async fn visited(&mut self, proxy: &Proxy, limits: &Limits, head: &Head, keeps: bool) -> Visited {
         let bytes = self.input.split_to(head.len).freeze();
+        self.hold_more();
         let (peer, since) = (std::sync::Arc::clone(&self.peer), self.since);
         let mut guest = Guest {
             connection: self,
@@ -344,8 +345,7 @@ impl Visit for Guest<'_> {
         while let Some(part) = &mut self.file {
             let count = ready!(self.connection.poll_send_file(cx, part))?;
             self.passed.bytes_out += count as u64;
-            part.at += count as u64;
-            part.len = part.len.saturating_sub(count);
+            part.skip(count);
             if part.len == 0 {
                 self.file = None;
             }

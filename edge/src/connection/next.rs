@@ -4,14 +4,14 @@
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Buf as _;
 use tokio::time::Instant;
 use wire::{Head, Parsed, Refusal};
 
-use super::Connection;
 use super::ending::Wait;
 use super::serve::Visits;
 use super::wait::Come;
+use super::{Connection, Rest, pass, spare};
 use crate::lane::{Found, Hit, Missing};
 use crate::transport::Arrival;
 
@@ -143,34 +143,58 @@ impl Connection {
 
     /// Answers a request by the lane. Returns whether the answer must be written before the next one.
     fn answer(&mut self, visits: &Visits, hit: &Hit, head: &Head, keeps: bool, now: Instant) -> bool {
-        let body = hit.write_head(&mut self.held, head, keeps);
-        let is_beside = body.is_some_and(|body| body.len() > MAX_COPIED);
-        match body {
-            Some(body) if is_beside => self.rest = body.clone(),
-            Some(body) => self.held.extend_from_slice(body),
-            None => {}
-        }
+        self.hold_more();
+        hit.write_head(&mut self.held, head, keeps);
+        self.rest = match hit.body() {
+            Some(body) if body.len() <= MAX_COPIED => {
+                self.held.extend_from_slice(body);
+                Rest::Nothing
+            }
+            Some(body) => match hit.file().filter(|_| self.sends_files()) {
+                Some(file) => Rest::File(file),
+                None => Rest::Bytes(body.clone()),
+            },
+            None => Rest::Nothing,
+        };
         hit.report(&visits.lane, head, &self.input, &self.peer, now);
-        self.input.advance(head.len);
-        if self.input.is_empty() {
-            // Lets the next head use the same memory.
-            self.input.clear();
+        pass(&mut self.input, head.len);
+        !matches!(self.rest, Rest::Nothing) || self.held.len() > MAX_BATCH
+    }
+
+    /// Sees to it that there is a buffer for what is to be written.
+    pub(super) fn hold_more(&mut self) {
+        if self.held.capacity() == 0 {
+            self.held = spare::take();
         }
-        is_beside || self.held.len() > MAX_BATCH
     }
 
     /// Writes what is held and what follows it, wholly.
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !(self.held.is_empty() && self.rest.is_empty()) {
-            let mut rest = std::mem::take(&mut self.rest);
-            let sent = self.poll_send(cx, &[IoSlice::new(&rest)]);
-            if let Poll::Ready(Ok(count)) = sent {
-                rest.advance(count);
+        loop {
+            match std::mem::replace(&mut self.rest, Rest::Nothing) {
+                Rest::Nothing if self.held.is_empty() => return self.poll_flush(cx),
+                Rest::Nothing => ready!(self.poll_send(cx, &[])).map(drop)?,
+                Rest::Bytes(mut rest) => {
+                    let sent = self.poll_send(cx, &[IoSlice::new(&rest)]);
+                    if let Poll::Ready(Ok(count)) = sent {
+                        rest.advance(count);
+                    }
+                    if !rest.is_empty() {
+                        self.rest = Rest::Bytes(rest);
+                    }
+                    ready!(sent)?;
+                }
+                Rest::File(mut part) => {
+                    let sent = self.poll_send_file(cx, &part);
+                    if let Poll::Ready(Ok(count)) = sent {
+                        part.skip(count);
+                    }
+                    if part.len > 0 {
+                        self.rest = Rest::File(part);
+                    }
+                    ready!(sent)?;
+                }
             }
-            // An empty one holds on to nothing.
-            self.rest = if rest.is_empty() { Bytes::new() } else { rest };
-            ready!(sent)?;
         }
-        self.poll_flush(cx)
     }
 }

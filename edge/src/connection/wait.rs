@@ -4,12 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::ending::Wait;
-use super::{Connection, READ};
+use super::{Connection, READ, spare};
 
 /// What came of waiting for bytes.
 pub(super) enum Come {
@@ -26,7 +25,11 @@ pub(super) enum Come {
 impl Connection {
     /// Waits for more bytes until `at`; and while none of a request have come, as long as `drain` has not.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, at: Instant, drain: &mut Wait) -> Poll<io::Result<Come>> {
-        self.input.reserve(READ);
+        if self.input.is_empty() && self.input.capacity() < READ {
+            spare::give(std::mem::replace(&mut self.input, spare::take()));
+        } else {
+            self.input.reserve(READ);
+        }
         match poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.input) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Come::Left)),
             Poll::Ready(result) => return Poll::Ready(result.map(|_| Come::Bytes)),
@@ -34,8 +37,8 @@ impl Connection {
         }
         if self.input.is_empty() {
             // A connection that is idle keeps no memory.
-            self.input = BytesMut::new();
-            self.held = BytesMut::new();
+            spare::give(std::mem::take(&mut self.input));
+            spare::give(std::mem::take(&mut self.held));
             if Pin::new(&mut *drain).poll(cx).is_ready() {
                 return Poll::Ready(Ok(Come::Unwanted));
             }

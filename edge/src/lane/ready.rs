@@ -1,5 +1,8 @@
 //! An answer as bytes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -7,10 +10,18 @@ use pingora_http::ResponseHeader;
 use wire::{Head, Version};
 
 use super::{Hit, date};
+use crate::cache::FilePart;
 use crate::{answer, h2};
 
 /// Bytes that a field takes beside its value in a map of fields, roughly.
 const FIELD: usize = 112;
+
+/// Length of a body in bytes from which on the system sends it by itself, where it can: below, copying costs less.
+pub(super) const LARGE: usize = 32 << 10;
+/// What an open file counts as, in bytes of memory: so there are some hundreds at most.
+const OPEN: usize = 128 << 10;
+/// For how long what was in the system's memory is taken to be there still, in milliseconds.
+const FRESH: u64 = 100;
 
 /// The answer to every request of one kind for one file.
 #[derive(Debug)]
@@ -21,18 +32,43 @@ pub(crate) struct Ready {
     /// The same for HTTP/2, with places for the id and `Date`.
     fields: HeaderMap,
     pub(super) body: Bytes,
+    /// The body again, when the system can send it.
+    file: Option<Open>,
     /// For visitors who have the file: its tag, and the head that says so.
     unchanged: Option<Unchanged>,
+}
+
+/// A file that stays open.
+#[derive(Debug)]
+struct Open {
+    part: FilePart,
+    /// When it was in memory, in milliseconds since 1970.
+    seen: AtomicU64,
 }
 
 /// The tag, and the head in both forms.
 type Unchanged = (Box<[u8]>, Box<[u8]>, HeaderMap);
 
 impl Ready {
-    pub(super) fn new(head: &Parts, body: Bytes, unchanged: Option<&Parts>) -> Self {
+    pub(super) fn new(head: &Parts, body: Bytes, file: Option<FilePart>, unchanged: Option<&Parts>) -> Self {
         let tag = head.headers.get(header::ETAG);
         let unchanged = tag.zip(unchanged).map(|(tag, head)| (tag.as_bytes().into(), lines(head), fields(head)));
-        Self { status: head.status.as_u16(), head: lines(head), fields: fields(head), body, unchanged }
+        let file = file.map(|part| Open { part, seen: AtomicU64::new(0) });
+        let (status, fields) = (head.status.as_u16(), fields(head));
+        Self { status, head: lines(head), fields, body, file, unchanged }
+    }
+
+    /// The body as a file, while the system has that in memory.
+    pub(super) fn file(&self, now: SystemTime) -> Option<FilePart> {
+        let Open { part, seen } = self.file.as_ref()?;
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        if now.abs_diff(seen.load(Ordering::Relaxed)) > FRESH {
+            if !part.is_in_memory() {
+                return None;
+            }
+            seen.store(now, Ordering::Relaxed);
+        }
+        Some(part.clone())
     }
 
     /// The file's tag, when visitors who have it can be told so.
@@ -46,6 +82,7 @@ impl Ready {
         let of_head = |head: &[u8], fields: &HeaderMap| 2 * head.len() + fields.capacity() * FIELD;
         size_of::<Self>()
             + of_head(&self.head, &self.fields)
+            + self.file.as_ref().map_or(0, |_| OPEN)
             + self.unchanged.as_ref().map_or(0, |(tag, head, fields)| tag.len() + of_head(head, fields))
     }
 

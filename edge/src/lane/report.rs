@@ -4,7 +4,7 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use observe::{CacheResult, Observer, Protocol, Record};
 use tokio::time::Instant;
-use wire::{Head, Version};
+use wire::{Head, Method, Version};
 
 use crate::access;
 use crate::proxy::trace::{self, Trace};
@@ -26,15 +26,15 @@ pub(super) struct Answered<'a> {
 
 /// Tells of a request; `bytes` begin with its head.
 pub(super) fn report(observer: &Observer, answered: &Answered<'_>, head: &Head, bytes: &[u8]) {
-    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let is_parent = |name: &[u8]| name.eq_ignore_ascii_case(trace::PARENT.as_str().as_bytes());
     let parents = || head.fields(bytes).filter(|(name, _)| is_parent(name)).map(|(_, value)| value);
     tell(
         observer,
         answered,
         Record {
-            method: text(head.method_name.of(bytes)),
-            path: text(head.address.of(bytes)),
+            // No other is answered here.
+            method: if head.method == Method::Head { "HEAD" } else { "GET" },
+            path: if access::names(observer) { path(head, bytes) } else { "" },
             protocol: if head.version == Version::Http10 { Protocol::Http10 } else { Protocol::Http11 },
             user_agent: if observer.logs() { user_agent(head, bytes) } else { &[] },
             trace: observer.needs_trace().then(|| Trace::of_stranger(parents(), observer).told()).flatten(),
@@ -70,12 +70,16 @@ fn tell<'a>(observer: &Observer, answered: &Answered<'a>, of_request: Record<'a>
         bytes_out: u64::try_from(answered.sent).unwrap_or(u64::MAX),
         duration: answered.since.elapsed(),
         cache: Some(CacheResult::Hit),
-        request_id: answered.id.as_str(),
+        request_id: if access::names(observer) { answered.id.as_str() } else { "" },
         client: Some(answered.peer.address.ip().to_canonical()),
         tls: answered.peer.tls.as_ref().map(|tls| tls.version),
         ..of_request
     };
     access::tell(observer, &record);
+}
+
+fn path<'a>(head: &Head, bytes: &'a [u8]) -> &'a str {
+    std::str::from_utf8(head.address.of(bytes)).unwrap_or_default()
 }
 
 fn user_agent<'a>(head: &Head, bytes: &'a [u8]) -> &'a [u8] {

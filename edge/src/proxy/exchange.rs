@@ -167,7 +167,7 @@ async fn site<V: Visit>(
     let mut by_file = true;
     match body {
         Body::Empty => {}
-        Body::Whole(piece) => send(visit, &ctx.permit, piece, true).await?,
+        Body::Whole(piece, _) => send(visit, &ctx.permit, piece, true).await?,
         Body::Pieces(_) | Body::Multipart(_) => loop {
             if by_file && let Body::Pieces(pieces) = &mut body {
                 by_file = file::send(visit, &ctx.permit, pieces).await?;

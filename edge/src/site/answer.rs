@@ -15,7 +15,7 @@ use super::file::File;
 use super::multipart::Multipart;
 use super::resolve::{self, Resolved};
 use super::rules::{Ask, Depends, Found};
-use super::{Asset, Site, negotiate, path};
+use super::{Asset, Form, Site, negotiate, path};
 use crate::answer;
 use crate::cache::{Cache, LoadError, Pieces};
 use crate::page::Page;
@@ -67,8 +67,8 @@ pub(crate) struct Answer {
 pub(crate) enum Body {
     /// No body.
     Empty,
-    /// In memory.
-    Whole(Bytes),
+    /// In memory: all or a part of what the store keeps in this form.
+    Whole(Bytes, Form),
     /// Read as it is sent.
     Pieces(Box<Pieces>),
     /// Several parts of a file (RFC 9110 section 14.6).
@@ -84,8 +84,8 @@ impl Body {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, LoadError> {
         match self {
             Self::Empty => Ok(None),
-            Self::Whole(_) => match std::mem::replace(self, Self::Empty) {
-                Self::Whole(bytes) => Ok(Some(bytes)),
+            Self::Whole(..) => match std::mem::replace(self, Self::Empty) {
+                Self::Whole(bytes, _) => Ok(Some(bytes)),
                 _ => Ok(None),
             },
             Self::Pieces(pieces) => pieces.next().await,

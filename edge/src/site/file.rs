@@ -151,7 +151,7 @@ impl File {
         let whole = cache.body(project, self.form, self.size).await?;
         // A body that is kept whole is at most `MAX_WHOLE` bytes long, so this fits.
         let bytes = whole.bytes.slice(part.start as usize..part.end as usize);
-        Ok((Some(whole), Body::Whole(bytes)))
+        Ok((Some(whole), Body::Whole(bytes, self.form)))
     }
 
     fn head(&self, entry: &Entry, whole: Option<&cache::Body>, parts: Option<&Multipart>) -> Parts {

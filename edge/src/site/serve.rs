@@ -57,7 +57,7 @@ async fn send(session: &mut Session, entry: &Entry, answer: Answer, permit: Opti
     let Answer { head, mut body, .. } = answer;
     match body {
         Body::Empty => return write::send(session, Reply::new(head, Bytes::new())).await,
-        Body::Whole(bytes) => {
+        Body::Whole(bytes, _) => {
             write::begin(session, head).await?;
             return write::paced(session, permit, bytes, true).await;
         }

@@ -59,8 +59,10 @@ async fn world() -> World {
     let world = start(|_| {}).await;
     let variants = vec![(Encoding::Br, b"brotli".to_vec()), (Encoding::Gzip, b"gzip".to_vec())];
     let text = Published { path: "/a.css", bytes: noise_text(), variants };
-    let files = vec![file("/index.html", "home"), text, file("/b.bin", noise(9000)), file("/404.html", "nothing")];
-    world.site("blog", files, false).await;
+    // The last is one that the system sends by itself.
+    let plain = [("/b.bin", noise(9000)), ("/404.html", b"nothing".to_vec()), ("/c.bin", noise(700_000))];
+    let files = [file("/index.html", "home"), text].into_iter().chain(plain.map(|(path, bytes)| file(path, bytes)));
+    world.site("blog", files.collect(), false).await;
     world
 }
 
@@ -87,7 +89,7 @@ async fn an_answer_is_the_same_whichever_way_it_takes() {
             "If-None-Match: \"another\"\r\n".to_owned(),
         ] {
             let request = format!("{first}\r\nHost: blog.localhost\r\n{fields}Connection: close\r\n\r\n");
-            for path in ["/", "/a.css", "/b.bin"] {
+            for path in ["/", "/a.css", "/b.bin", "/c.bin"] {
                 // The first time nothing is ready; a query is never looked for among what is.
                 answer(&world, &request, path).await;
                 let (quick, was_ready) = judged(&world, &request, path).await;
@@ -105,7 +107,7 @@ async fn many_requests_at_once_get_the_same_answers_as_one_by_one() {
     let world = world().await;
     let request = |path: &str, last: &str| format!("GET {path} HTTP/1.1\r\nHost: blog.localhost\r\n{last}\r\n");
     let (mut together, mut single) = (String::new(), String::new());
-    for path in ["/", "/a.css", "/b.bin", "/", "/missing"] {
+    for path in ["/", "/a.css", "/c.bin", "/b.bin", "/c.bin", "/c.bin", "/c.bin", "/c.bin", "/", "/missing"] {
         together += &request(path, "");
         let alone = request(path, "Connection: close\r\n");
         world.raw(&alone).await;

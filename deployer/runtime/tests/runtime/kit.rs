@@ -15,7 +15,7 @@ use common::deployment::Failure;
 use common::id::DeploymentId;
 use common::ledger::{App, Facts, Ledger, LedgerError, Output, Wanted, Work};
 use common::registry::layout::OciLayout;
-use common::registry::{NewImage, Origin, Registry, Start};
+use common::registry::{Registry, Start};
 use common::revision::RevisionStatus;
 use common::runtime::DynRuntime;
 use common::secret::Secret;
@@ -82,12 +82,10 @@ impl World {
         std::fs::create_dir(root.path().join("app")).unwrap();
         std::fs::write(root.path().join("app/server.cjs"), script).unwrap();
         let start = Start { command: command.to_owned(), working_dir: "app".to_owned(), node: self.node.clone() };
-        let origin = Origin::new(DeploymentId::new());
-        let image = NewImage { name: "shop", root: root.path(), start: &start, origin: &origin };
         App {
-            deployment: origin.deployment.clone(),
+            deployment: DeploymentId::new(),
             project_name: "shop".parse().unwrap(),
-            image: self.registry.push(image).await.unwrap().reference,
+            image: self.registry.push("shop", root.path(), &start).await.unwrap(),
             health_path: None,
             env: BTreeMap::new(),
         }
