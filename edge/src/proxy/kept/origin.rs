@@ -120,7 +120,7 @@ impl Origin {
                 way.ask(&ticket, &self.patience, &self.interim).await.map(|(head, body)| (head, Body::Http1(body)))
             }
             Way::H2c(way) => {
-                way.ask(&ticket, &self.patience, &self.interim).await.map(|(head, body)| (head, Body::H2c(body)))
+                way.ask(&ticket, &self.patience, &self.interim).await.map(|(head, body)| (head, Body::H2c(Box::new(body))))
             }
         };
         match asked {
@@ -136,7 +136,7 @@ impl Origin {
 /// The body of an answer that is being read.
 enum Body {
     Http1(http1::Incoming),
-    H2c(h2c::Incoming),
+    H2c(Box<h2c::Incoming>),
 }
 
 impl Body {
