@@ -119,9 +119,10 @@ impl Origin {
             Way::Http1(way) => {
                 way.ask(&ticket, &self.patience, &self.interim).await.map(|(head, body)| (head, Body::Http1(body)))
             }
-            Way::H2c(way) => {
-                way.ask(&ticket, &self.patience, &self.interim).await.map(|(head, body)| (head, Body::H2c(Box::new(body))))
-            }
+            Way::H2c(way) => way
+                .ask(&ticket, &self.patience, &self.interim)
+                .await
+                .map(|(head, body)| (head, Body::H2c(Box::new(body)))),
         };
         match asked {
             Ok((head, body)) => {
