@@ -37,7 +37,7 @@ pub fn bus(state: &State) -> anyhow::Result<Bus> {
 /// When its address can't be used.
 pub fn queue(settings: &Settings) -> anyhow::Result<Queue> {
     Ok(match &settings.queue.url.0 {
-        Some(address) => Arc::new(RedisQueue::new(address.clone(), settings.queue.on_redis())?),
+        Some(address) => Arc::new(RedisQueue::new(address.clone(), settings.queue.on_redis()?)?),
         None => Arc::new(MemoryQueue::new()),
     })
 }

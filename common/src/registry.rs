@@ -6,7 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::id::DeploymentId;
+use crate::time::Timestamp;
+
+mod conformance;
 pub mod layout;
+pub mod oci;
+
+pub use conformance::conformance;
 
 /// The port.
 pub type Registry = Arc<dyn ImageRegistry>;
@@ -20,6 +27,58 @@ pub struct Start {
     pub working_dir: String,
     /// Node version it was built with, for example `20.20.2`.
     pub node: String,
+}
+
+/// What becomes an image.
+#[derive(Clone, Copy, Debug)]
+pub struct NewImage<'a> {
+    /// Whose it is: the project's name.
+    pub name: &'a str,
+    /// Holds the tree, the app in its folder `app`.
+    pub root: &'a Path,
+    /// How the app is started.
+    pub start: &'a Start,
+    /// How it came about.
+    pub origin: &'a Origin,
+}
+
+/// How an image came about; told in its labels and its provenance.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The deployment that it is built for.
+    pub deployment: DeploymentId,
+    /// Address of its repository, without a login; none for an upload.
+    pub source: Option<String>,
+    /// The commit.
+    pub commit: Option<String>,
+    /// What was detected.
+    pub framework: Option<String>,
+    /// How its build was isolated.
+    pub isolation: Option<String>,
+    /// When its build began.
+    pub begun: Timestamp,
+}
+
+impl Origin {
+    /// A build that began now, and of which nothing else is known.
+    #[must_use]
+    pub fn new(deployment: DeploymentId) -> Self {
+        let begun = Timestamp::now();
+        Self { deployment, source: None, commit: None, framework: None, isolation: None, begun }
+    }
+}
+
+/// A stored image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// What pulls it. The same tree of the same commit has the same reference.
+    pub reference: String,
+    /// Bytes of its own layers, compressed.
+    pub size: u64,
+    /// Bytes of those layers that the registry did not have yet.
+    pub sent: u64,
+    /// Files of the tree that were left out because such files hold secrets.
+    pub left_out: Vec<String>,
 }
 
 /// Why the registry failed.
@@ -39,51 +98,31 @@ pub enum RegistryError {
         /// What is wrong.
         detail: String,
     },
+    /// A file can't be in an image.
+    #[error("`{path}` can't be in an image: {why}")]
+    Unpackable {
+        /// Which, below the image's root.
+        path: String,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// The registry can't be reached, or answers with errors for longer than it is waited for.
+    #[error("the image registry is away: {0}")]
+    Away(String),
+    /// The registry, or the settings, do not allow it.
+    #[error("the image registry refuses: {0}")]
+    Refused(String),
 }
 
 /// The port's operations.
 #[async_trait]
 pub trait ImageRegistry: Send + Sync {
-    /// Stores the tree below `root` as an image named `name`; returns the reference that pulls it.
-    async fn push(&self, name: &str, root: &Path, start: &Start) -> Result<String, RegistryError>;
-    /// Unpacks an image into the empty folder `into` and tells how it is started.
+    /// Stores a tree as an image, with a list of its packages and its provenance as artifacts that refer to it.
+    async fn push(&self, image: NewImage<'_>) -> Result<Pushed, RegistryError>;
+    /// Unpacks an image's own layers into the empty folder `into` and tells how it is started.
     async fn pull(&self, reference: &str, into: &Path) -> Result<Start, RegistryError>;
-    /// Deletes an image; one that does not exist is no error.
+    /// Deletes an image and what refers to it; one that does not exist is no error. Layers that no other image names
+    /// go too, at once or when the registry collects them. Not to be called while the same image is being pushed:
+    /// `control-plane/src/images.rs` sees to that.
     async fn remove(&self, reference: &str) -> Result<(), RegistryError>;
-}
-
-/// What every adapter must do; called by each adapter's tests.
-///
-/// # Errors
-/// Names the first expectation that did not hold.
-pub async fn conformance(registry: &Registry) -> Result<(), String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let ensure = |held: bool, what: &str| if held { Ok(()) } else { Err(what.to_owned()) };
-    let text = |e: RegistryError| e.to_string();
-    let io = |e: std::io::Error| e.to_string();
-    let (from, into) = (tempfile::tempdir().map_err(io)?, tempfile::tempdir().map_err(io)?);
-    std::fs::create_dir_all(from.path().join("app/bin")).map_err(io)?;
-    std::fs::write(from.path().join("app/server.js"), "listen()").map_err(io)?;
-    std::fs::write(from.path().join("app/bin/run"), "#!/bin/sh").map_err(io)?;
-    std::fs::set_permissions(from.path().join("app/bin/run"), std::fs::Permissions::from_mode(0o755)).map_err(io)?;
-    std::os::unix::fs::symlink("bin/run", from.path().join("app/link")).map_err(io)?;
-    let start =
-        Start { command: "node server.js".to_owned(), working_dir: "app".to_owned(), node: "20.1.0".to_owned() };
-
-    let reference = registry.push("shop", from.path(), &start).await.map_err(text)?;
-    let same = registry.push("shop", from.path(), &start).await.map_err(text)?;
-    ensure(reference == same, "the same tree has the same reference")?;
-    let pulled = registry.pull(&reference, into.path()).await.map_err(text)?;
-    ensure(pulled == start, "an image tells how it is started")?;
-    let server = std::fs::read_to_string(into.path().join("app/server.js")).map_err(io)?;
-    ensure(server == "listen()", "files come back")?;
-    let mode = std::fs::metadata(into.path().join("app/bin/run")).map_err(io)?.permissions().mode();
-    ensure(mode & 0o111 == 0o111, "executable files stay executable")?;
-    let link = std::fs::read_link(into.path().join("app/link")).map_err(io)?;
-    ensure(link == Path::new("bin/run"), "links stay links")?;
-    registry.remove(&reference).await.map_err(text)?;
-    registry.remove(&reference).await.map_err(text)?;
-    let again = tempfile::tempdir().map_err(io)?;
-    let gone = registry.pull(&reference, again.path()).await;
-    ensure(matches!(gone, Err(RegistryError::NotFound(_))), "a removed image is told as not found")
 }

@@ -27,6 +27,12 @@ need named bind9
 need pebble pebble
 need certutil libnss3-tools
 need redis-server redis-server
+# A registry, and what reads and runs its images besides us.
+need docker-registry docker-registry
+need skopeo skopeo
+need umoci umoci
+need runc runc
+need busybox busybox-static
 # Debian keeps its programs out of the search path.
 [ -d /usr/lib/postgresql ] || packages="$packages postgresql"
 

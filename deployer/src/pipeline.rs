@@ -6,6 +6,7 @@ use common::bus::Topic;
 use common::deployment::Failure;
 use common::id::DeploymentId;
 use common::ledger::{App, DynLedger, Facts, LedgerError, Output, Work};
+use common::registry::{NewImage, Origin, RegistryError};
 use common::source::Source;
 use logs::{Log, Mask};
 
@@ -60,12 +61,13 @@ macro_rules! failed {
 
 failed!(source::FetchError, build::BuildError, publish::PublishError, common::runtime::StartError);
 
-impl From<common::registry::RegistryError> for Stop {
-    fn from(error: common::registry::RegistryError) -> Self {
-        Self::Failed(Failure::new(
-            "image_not_stored",
-            format!("The app's image can't be stored: {error}. Deploy again."),
-        ))
+impl From<RegistryError> for Stop {
+    fn from(error: RegistryError) -> Self {
+        let again = match error {
+            RegistryError::Unpackable { .. } => "",
+            _ => " Deploy again.",
+        };
+        Self::Failed(Failure::new("image_not_stored", format!("The app's image can't be stored: {error}.{again}")))
     }
 }
 
@@ -123,19 +125,33 @@ async fn steps(context: &Context, work: &Work, log: &Log) -> Result<(), Stop> {
     let fetched = fetch(context, work, &source, log).await?;
     let plan = context.builder.plan(&source, &work.settings).await?;
     let framework = Some(plan.framework.name().to_owned());
+    let origin = Origin {
+        source: repository(&work.source),
+        commit: fetched.commit.clone(),
+        framework: framework.clone(),
+        isolation: Some(context.ports.sandbox.level().slug().to_owned()),
+        ..Origin::new(work.deployment.clone())
+    };
     ledger.facts(&work.deployment, Facts { kind: Some(plan.kind), framework, commit: fetched.commit }).await?;
     let job = build::Job { project: &work.project, settings: &work.settings, env: &work.env, source: &source, log };
     let done = match context.builder.run(&job, &plan).await {
         Ok(output) => {
-            // The image's own command has the tools' paths in it, which say nothing to people.
-            let started_with = plan.start.as_deref().unwrap_or_default();
-            finish(context, work, output, started_with, log).await
+            let how = How { started_with: plan.start.as_deref().unwrap_or_default(), origin: &origin };
+            finish(context, work, output, &how, log).await
         }
         Err(e) => Err(e.into()),
     };
     // Also after a failed build: the next one need not install again.
     context.builder.keep(&job, &plan).await;
     done
+}
+
+/// Address of a source's repository, without a login: images are labelled with it.
+fn repository(source: &Source) -> Option<String> {
+    match source.clone().without_login().0 {
+        Source::Git { url, .. } => Some(url.to_string()),
+        Source::Upload { .. } => None,
+    }
 }
 
 async fn fetch(
@@ -164,13 +180,14 @@ async fn fetch(
     }
 }
 
-async fn finish(
-    context: &Context,
-    work: &Work,
-    output: build::Output,
-    started_with: &str,
-    log: &Log,
-) -> Result<(), Stop> {
+/// How an app came about.
+struct How<'a> {
+    /// As the plan has it: the image's own command has the tools' paths in it, which say nothing to people.
+    started_with: &'a str,
+    origin: &'a Origin,
+}
+
+async fn finish(context: &Context, work: &Work, output: build::Output, how: &How<'_>, log: &Log) -> Result<(), Stop> {
     let (ledger, deployment) = (&context.ports.ledger, &work.deployment);
     ledger.built(deployment).await?;
     match output {
@@ -186,8 +203,16 @@ async fn finish(
             ledger.succeeded(deployment, Output::Static).await?;
         }
         build::Output::Node { root, start } => {
-            log.say(format!("Packing the app, started with `{started_with}`.")).await;
-            let image = context.ports.registry.push(work.project_name.as_str(), &root, &start).await?;
+            log.say(format!("Packing the app, started with `{}`.", how.started_with)).await;
+            let new = NewImage { name: work.project_name.as_str(), root: &root, start: &start, origin: how.origin };
+            let pushed = context.ports.registry.push(new).await?;
+            let (size, sent) = (logs::size(pushed.size), logs::size(pushed.sent));
+            log.say(format!("Packed the app ({size}), {sent} of it new.")).await;
+            for path in &pushed.left_out {
+                let hint = "such files hold secrets. Set what the app needs of it as variables of the project.";
+                log.say(format!("Warning: `{path}` is left out of the image: {hint}")).await;
+            }
+            let image = pushed.reference;
             ledger.started(deployment, &image).await?;
             log.say("Starting the app.").await;
             let app = App {

@@ -13,6 +13,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("queue.url", "redis://user:password@host (rediss, redis-cluster, redis-sentinel …); empty is within the process"),
     ("queue.name", "Keeps installations on one Redis apart"),
     ("queue.account_jobs", "Builds of one account at a time, with Redis; 0 is any number"),
+    ("queue.ca_file", "File (PEM) of the CA that a Redis over TLS is checked with; empty for the system's"),
     ("listen.http", "Where visitors reach sites; port 0 takes a free one"),
     ("listen.https", "Where visitors reach sites over TLS; port 0 takes a free one"),
     ("listen.api", "Where the API and the dashboard are"),

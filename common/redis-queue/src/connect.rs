@@ -1,15 +1,15 @@
 //! Addresses of Redis, and connections to it: one server, a cluster, or a primary that sentinels name.
 
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    Client, Cmd, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisError, RedisFuture, RedisResult, Value,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Pipeline, RedisError, RedisFuture,
+    RedisResult, TlsCertificates, TlsMode, Value,
 };
 use tokio::sync::Mutex;
 
@@ -30,8 +30,12 @@ pub struct Address {
 enum Kind {
     Server,
     Cluster,
-    /// The primary's name among the sentinels.
-    Sentinel(String),
+    Sentinel {
+        /// The primary's name among the sentinels.
+        master: String,
+        /// Whether the sentinels know the address's login too, not the servers alone.
+        login: bool,
+    },
 }
 
 /// Why an address is none.
@@ -49,6 +53,12 @@ pub enum AddressError {
     /// Sentinels without a primary.
     #[error("an address of sentinels names the primary too: redis-sentinel://host:26379,host:26379/0?master=NAME")]
     NoMaster,
+    /// A parameter that says nothing.
+    #[error(
+        "`{0}` says nothing in an address of sentinels: it has master=NAME and, where the sentinels know no login, \
+         sentinel_login=no"
+    )]
+    Parameter(String),
 }
 
 impl FromStr for Address {
@@ -57,36 +67,56 @@ impl FromStr for Address {
     /// `redis://user:password@host:6379/0`; several hosts, with commas, for a cluster or sentinels.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| AddressError::Scheme(text.to_owned()))?;
-        let node = |node: &str| {
-            // What the library says never holds the address.
-            node.into_connection_info().map_err(|e| AddressError::Malformed(e.to_string()))
-        };
         let (plain, kind) = match scheme {
             "redis+unix" => {
-                node(text)?;
+                check(text)?;
                 return Ok(Self { text: text.to_owned(), kind: Kind::Server, nodes: vec![text.to_owned()] });
             }
             "redis" | "rediss" => (scheme, Kind::Server),
             "redis-cluster" => ("redis", Kind::Cluster),
             "rediss-cluster" => ("rediss", Kind::Cluster),
-            "redis-sentinel" => ("redis", Kind::Sentinel(String::new())),
-            "rediss-sentinel" => ("rediss", Kind::Sentinel(String::new())),
+            "redis-sentinel" => return Self::of_sentinels(text, "redis", rest),
+            "rediss-sentinel" => return Self::of_sentinels(text, "rediss", rest),
             other => return Err(AddressError::Scheme(other.to_owned())),
         };
-        let (rest, kind) = match kind {
-            Kind::Sentinel(_) => {
-                let (rest, name) = rest.split_once("?master=").ok_or(AddressError::NoMaster)?;
-                (rest, Kind::Sentinel(name.to_owned()))
+        Ok(Self { text: text.to_owned(), kind, nodes: nodes(plain, rest)? })
+    }
+}
+
+/// Each host of an address as one of its own.
+fn nodes(scheme: &str, rest: &str) -> Result<Vec<String>, AddressError> {
+    let (login, hosts) = rest.rsplit_once('@').map_or((String::new(), rest), |(l, h)| (format!("{l}@"), h));
+    let (hosts, path) = hosts.split_once('/').unwrap_or((hosts, ""));
+    let nodes: Vec<String> = hosts.split(',').map(|host| format!("{scheme}://{login}{host}/{path}")).collect();
+    for each in &nodes {
+        check(each)?;
+    }
+    Ok(nodes)
+}
+
+fn check(node: &str) -> Result<(), AddressError> {
+    // What the library says never holds the address.
+    node.into_connection_info().map(drop).map_err(|e| AddressError::Malformed(e.to_string()))
+}
+
+impl Address {
+    fn is_encrypted(&self) -> bool {
+        self.nodes.iter().any(|node| node.starts_with("rediss:"))
+    }
+
+    fn of_sentinels(text: &str, scheme: &str, rest: &str) -> Result<Self, AddressError> {
+        let (rest, parameters) = rest.split_once('?').ok_or(AddressError::NoMaster)?;
+        let (mut master, mut login) = (None, true);
+        for parameter in parameters.split('&') {
+            match parameter.split_once('=') {
+                Some(("master", name)) if !name.is_empty() => master = Some(name.to_owned()),
+                Some(("sentinel_login", "yes")) => login = true,
+                Some(("sentinel_login", "no")) => login = false,
+                _ => return Err(AddressError::Parameter(parameter.to_owned())),
             }
-            other => (rest, other),
-        };
-        let (login, hosts) = rest.rsplit_once('@').map_or((String::new(), rest), |(l, h)| (format!("{l}@"), h));
-        let (hosts, path) = hosts.split_once('/').unwrap_or((hosts, ""));
-        let nodes: Vec<String> = hosts.split(',').map(|host| format!("{plain}://{login}{host}/{path}")).collect();
-        for each in &nodes {
-            node(each)?;
         }
-        Ok(Self { text: text.to_owned(), kind, nodes })
+        let master = master.ok_or(AddressError::NoMaster)?;
+        Ok(Self { text: text.to_owned(), kind: Kind::Sentinel { master, login }, nodes: nodes(scheme, rest)? })
     }
 }
 
@@ -115,17 +145,22 @@ pub(crate) struct Connector {
     address: Address,
     /// How long an answer may take.
     patience: Duration,
+    /// What a server's certificate is checked with; the system's authorities when it is nothing.
+    ca: Option<TlsCertificates>,
     current: Mutex<Option<Connection>>,
-    sentinels: Option<Arc<Mutex<SentinelClient>>>,
+    sentinels: Option<Mutex<SentinelClient>>,
 }
 
 impl Connector {
-    pub fn new(address: Address, patience: Duration) -> RedisResult<Self> {
+    pub fn new(address: Address, patience: Duration, ca: Option<&str>) -> RedisResult<Self> {
+        let ca = ca.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem.as_bytes().to_vec()) });
         let sentinels = match &address.kind {
-            Kind::Sentinel(name) => Some(Arc::new(Mutex::new(sentinels(&address.nodes, name)?))),
+            Kind::Sentinel { master, login } => {
+                Some(Mutex::new(sentinels(&address.nodes, master, *login, ca.as_ref())?))
+            }
             Kind::Server | Kind::Cluster => None,
         };
-        Ok(Self { address, patience, current: Mutex::new(None), sentinels })
+        Ok(Self { address, patience, ca, current: Mutex::new(None), sentinels })
     }
 
     /// The connection; made when there is none yet.
@@ -159,14 +194,17 @@ impl Connector {
         };
         match (&self.address.kind, &self.sentinels) {
             (Kind::Cluster, _) => {
-                let client = ClusterClientBuilder::new(self.address.nodes.clone())
+                let mut builder = ClusterClientBuilder::new(self.address.nodes.clone())
                     .connection_timeout(CONNECT)
-                    .response_timeout(self.patience)
-                    .build()?;
+                    .response_timeout(self.patience);
+                if let (true, Some(ca)) = (self.address.is_encrypted(), &self.ca) {
+                    builder = builder.certs(ca.clone());
+                }
+                let client = builder.build()?;
                 Ok(Connection::Cluster(client.get_async_connection().await?))
             }
             (_, Some(sentinels)) => manager(sentinels.lock().await.async_get_client().await?).await,
-            _ => manager(Client::open(self.address.nodes[0].as_str())?).await,
+            _ => manager(client(&self.address, self.ca.as_ref())?).await,
         }
     }
 }
@@ -176,12 +214,43 @@ fn is_our_fault(error: &RedisError) -> bool {
     !(error.is_io_error() || error.is_connection_dropped() || error.is_timeout() || error.code() == Some("READONLY"))
 }
 
-fn sentinels(nodes: &[String], name: &str) -> RedisResult<SentinelClient> {
+fn client(address: &Address, ca: Option<&TlsCertificates>) -> RedisResult<Client> {
+    let node = address.nodes[0].as_str();
+    match ca {
+        Some(ca) if address.is_encrypted() => Client::build_with_tls(node, ca.clone()),
+        _ => Client::open(node),
+    }
+}
+
+fn sentinels(nodes: &[String], master: &str, login: bool, ca: Option<&TlsCertificates>) -> RedisResult<SentinelClient> {
     let infos =
         nodes.iter().map(|node| node.as_str().into_connection_info()).collect::<RedisResult<Vec<ConnectionInfo>>>()?;
-    let login = infos.first().map(|info| info.redis_settings().clone()).unwrap_or_default();
-    let node = SentinelNodeConnectionInfo::default().set_redis_connection_info(login);
-    SentinelClient::build(infos, name, Some(node), SentinelServerType::Master)
+    let addresses: Vec<ConnectionAddr> = infos.iter().map(|info| info.addr().clone()).collect();
+    let encrypted = addresses.iter().any(|address| matches!(address, ConnectionAddr::TcpTls { .. }));
+    let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?;
+    if let Some(known) = infos.first().map(ConnectionInfo::redis_settings) {
+        builder = builder.set_client_to_redis_db(known.db());
+        if let Some(user) = known.username() {
+            builder = builder.set_client_to_redis_username(user);
+        }
+        if let Some(password) = known.password() {
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if let (true, Some(user)) = (login, known.username()) {
+            builder = builder.set_client_to_sentinel_username(user);
+        }
+        if let (true, Some(password)) = (login, known.password()) {
+            builder = builder.set_client_to_sentinel_password(password);
+        }
+    }
+    if encrypted {
+        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+        if let Some(ca) = ca {
+            builder = builder.set_client_to_redis_certificates(ca.clone());
+            builder = builder.set_client_to_sentinel_certificates(ca.clone());
+        }
+    }
+    builder.build()
 }
 
 impl ConnectionLike for Connection {
@@ -225,7 +294,10 @@ mod tests {
         assert_eq!((cluster.kind, cluster.nodes.len()), (Kind::Cluster, 2));
         assert_eq!(cluster.nodes[1], "redis://me:p%40w@b:2/");
         let sentinels = read("redis-sentinel://a:26379,b:26379/0?master=main");
-        assert_eq!(sentinels.kind, Kind::Sentinel("main".to_owned()));
+        assert_eq!(sentinels.kind, Kind::Sentinel { master: "main".to_owned(), login: true });
+        assert_eq!(sentinels.nodes[1], "redis://b:26379/0");
+        let open = read("redis-sentinel://me:pw@a/?sentinel_login=no&master=main");
+        assert_eq!(open.kind, Kind::Sentinel { master: "main".to_owned(), login: false });
     }
 
     #[test]
@@ -233,6 +305,7 @@ mod tests {
         let refused = |text: &str| text.parse::<Address>().unwrap_err();
         assert_eq!(refused("amqp://q"), AddressError::Scheme("amqp".to_owned()));
         assert_eq!(refused("redis-sentinel://a:1"), AddressError::NoMaster);
+        assert_eq!(refused("redis-sentinel://a:1/?name=main"), AddressError::Parameter("name=main".to_owned()));
         assert!(matches!(refused("redis://:pass word@[/"), AddressError::Malformed(e) if !e.contains("pass")));
         let shown = format!("{:?}", "redis://me:hidden@a:1,b:2".parse::<Address>());
         assert!(!shown.contains("hidden"), "{shown}");

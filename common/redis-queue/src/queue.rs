@@ -28,11 +28,13 @@ pub struct Settings {
     pub name: String,
     /// Jobs of one account that may be out at a time; any number when 0.
     pub account_jobs: u32,
+    /// PEM of the authorities that a server with TLS is checked with; the system's when it is nothing.
+    pub ca: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { name: "astrocloud".to_owned(), account_jobs: 0 }
+        Self { name: "astrocloud".to_owned(), account_jobs: 0, ca: None }
     }
 }
 
@@ -60,13 +62,17 @@ impl RedisQueue {
     pub fn new(address: Address, settings: Settings) -> Result<Self, QueueError> {
         // The braces keep all keys in one slot of a cluster.
         let prefix = format!("{{{}}}:queue", settings.name);
+        // The client takes the process's cryptography and panics when there is none to choose. Where it is chosen already,
+        // that stays.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let ears = Arc::new(Ears::default());
         let stop = CancellationToken::new();
         // Reading events blocks its connection, so it has one of its own.
-        let blocking = Arc::new(Connector::new(address.clone(), events::PATIENCE).map_err(away)?);
+        let blocking =
+            Arc::new(Connector::new(address.clone(), events::PATIENCE, settings.ca.as_deref()).map_err(away)?);
         tokio::spawn(events::follow(blocking, format!("{prefix}:events"), Arc::clone(&ears), stop.clone()));
         Ok(Self {
-            connector: Connector::new(address, PATIENCE).map_err(away)?,
+            connector: Connector::new(address, PATIENCE, settings.ca.as_deref()).map_err(away)?,
             scripts: Scripts::new(),
             prefix,
             client: Secret::random("worker-").reveal().to_owned(),

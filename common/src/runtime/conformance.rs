@@ -11,7 +11,7 @@ use super::{DynRuntime, StartError};
 use crate::id::DeploymentId;
 use crate::ledger::App;
 use crate::name::ProjectName;
-use crate::registry::{Registry, Start};
+use crate::registry::{NewImage, Origin, Registry, Start};
 use crate::secret::Secret;
 
 /// How long an adapter may take for what nobody announces: far more than a busy machine needs.
@@ -74,8 +74,10 @@ async fn app(registry: &Registry, node: &str, script: &str, health_path: Option<
     std::fs::create_dir(root.path().join("app")).map_err(|e| e.to_string())?;
     std::fs::write(root.path().join("app/server.cjs"), script).map_err(|e| e.to_string())?;
     let start = Start { command: "node server.cjs".to_owned(), working_dir: "app".to_owned(), node: node.to_owned() };
-    let image = registry.push("shop", root.path(), &start).await.map_err(|e| e.to_string())?;
-    app_named(image, health_path)
+    let origin = Origin::new(DeploymentId::new());
+    let image = NewImage { name: "shop", root: root.path(), start: &start, origin: &origin };
+    let pushed = registry.push(image).await.map_err(|e| e.to_string())?;
+    app_named(pushed.reference, health_path)
 }
 
 fn app_named(image: String, health_path: Option<&str>) -> Result<App, String> {

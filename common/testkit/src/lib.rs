@@ -4,7 +4,10 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+pub mod certificates;
 pub mod keeper;
 pub mod ports;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;
+pub mod registry;

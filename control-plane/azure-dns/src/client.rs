@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use azure_identity::{Credential, Identity, IdentityError, refusal};
 use reqwest::header::{IF_MATCH, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
 use url::Url;
-
-use crate::token::{self, Credential, Endpoints, Token, join};
 
 /// Version of the API.
 const VERSION: &str = "2018-05-01";
@@ -25,6 +23,22 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 const WAIT: Duration = Duration::from_secs(2);
 /// Bytes of one string of a TXT record at most (RFC 1035 section 3.3).
 const STRING_MAX: usize = 255;
+
+/// Where Azure is: other clouds and tests are elsewhere.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    /// The resource manager.
+    pub management: Url,
+    /// Who gives tokens.
+    pub identity: azure_identity::Endpoints,
+}
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        let management = Url::parse("https://management.azure.com/").unwrap_or_else(|_| unreachable!("a constant URL"));
+        Self { management, identity: azure_identity::Endpoints::default() }
+    }
+}
 
 /// Which zones, and who asks.
 #[derive(Clone, Debug)]
@@ -50,17 +64,9 @@ pub enum AzureError {
     /// The setting is no base of addresses.
     #[error("`{0}` can't be Azure's address: write one like https://management.azure.com/")]
     Endpoint(Url),
-    /// The file that the cluster should write.
-    #[error("the workload's token {path} can't be read: {source}")]
-    TokenFile {
-        /// Its path.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// No token.
-    #[error("Azure gives no token: {0}")]
-    Login(String),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The identity may not.
     #[error("Azure does not let this identity change the zone {zone}: give it the role DNS Zone Contributor ({said})")]
     Forbidden {
@@ -144,7 +150,7 @@ enum Tried {
 pub struct AzureDns {
     http: reqwest::Client,
     config: Config,
-    token: Mutex<Option<Token>>,
+    identity: Identity,
 }
 
 impl AzureDns {
@@ -153,12 +159,9 @@ impl AzureDns {
     /// # Errors
     /// When the system's certificates can't be read.
     pub fn new(config: Config) -> Result<Self, AzureError> {
-        let mut builder = reqwest::Client::builder().timeout(TIMEOUT);
-        if matches!(config.credential, Credential::ManagedIdentity { .. }) {
-            // The metadata service answers the machine itself alone.
-            builder = builder.no_proxy();
-        }
-        Ok(Self { http: builder.build()?, config, token: Mutex::new(None) })
+        let (credential, endpoints) = (config.credential.clone(), config.endpoints.identity.clone());
+        let identity = Identity::new(credential, endpoints, config.endpoints.management.clone())?;
+        Ok(Self { http: reqwest::Client::builder().timeout(TIMEOUT).build()?, config, identity })
     }
 
     /// Whether a record, without a final dot, lies in one of the zones.
@@ -261,7 +264,7 @@ impl AzureDns {
         match status {
             // A token that was taken back: the next try asks for another.
             StatusCode::UNAUTHORIZED => {
-                *self.token.lock().await = None;
+                self.identity.forget().await;
                 Ok(Tried::Again(said, Duration::ZERO))
             }
             StatusCode::FORBIDDEN => Err(AzureError::Forbidden { zone, said }),
@@ -287,21 +290,15 @@ impl AzureDns {
             "TXT",
             name,
         ];
-        let mut url = join(&config.endpoints.management, &segments)?;
+        let base = &config.endpoints.management;
+        let mut url = base.clone();
+        url.path_segments_mut().map_err(|()| AzureError::Endpoint(base.clone()))?.pop_if_empty().extend(segments);
         url.query_pairs_mut().append_pair("api-version", VERSION);
         Ok(self.http.request(method, url))
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, AzureError> {
-        let mut token = self.token.lock().await;
-        let access = match &*token {
-            Some(kept) if kept.is_good() => kept.access.clone(),
-            _ => {
-                let new = token::ask(&self.http, &self.config.endpoints, &self.config.credential).await?;
-                token.insert(new).access.clone()
-            }
-        };
-        drop(token);
+        let access = self.identity.token().await?;
         Ok(request.bearer_auth(access.reveal()).send().await?)
     }
 }
@@ -311,37 +308,7 @@ fn wait(response: &Response) -> Duration {
     seconds.map_or(WAIT, Duration::from_secs).min(WAIT_MAX)
 }
 
-/// What Azure says of a refusal: its code and sentence.
-pub(crate) async fn refusal(response: Response) -> String {
-    #[derive(Deserialize)]
-    struct Detail {
-        code: Option<String>,
-        message: Option<String>,
-    }
-    let status = response.status();
-    let text = response.text().await.unwrap_or_default();
-    let body: Value = serde_json::from_str(&text).unwrap_or_default();
-    // The resource manager wraps its errors, the DNS does not, and the login has words of its own (RFC 6749 section 5.2).
-    let detail: Option<Detail> = [body.get("error"), Some(&body)]
-        .into_iter()
-        .flatten()
-        .find_map(|value| Detail::deserialize(value).ok().filter(|detail| detail.code.is_some()));
-    let said = match detail {
-        Some(detail) => (detail.code, detail.message),
-        None => {
-            let word = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-            (word("error"), word("error_description"))
-        }
-    };
-    let line = |text: String| text.lines().next().unwrap_or_default().to_owned();
-    match said {
-        (Some(code), Some(message)) => format!("{code}: {}", line(message)),
-        (Some(code), None) => code,
-        _ => format!("HTTP {status}"),
-    }
-}
-
 /// An answer's body.
-pub(crate) async fn read<T: DeserializeOwned>(response: Response) -> Result<T, AzureError> {
+async fn read<T: DeserializeOwned>(response: Response) -> Result<T, AzureError> {
     Ok(response.json().await?)
 }

@@ -6,9 +6,7 @@
 //! Microsoft's own client crates are not used: they bring a second HTTP stack for three requests.
 //! It must never show a credential, and never touch a record set of another type.
 
-mod token;
-
 mod client;
 
-pub use client::{AzureDns, AzureError, Config};
-pub use token::{Credential, Endpoints};
+pub use azure_identity::Credential;
+pub use client::{AzureDns, AzureError, Config, Endpoints};

@@ -147,7 +147,13 @@ async fn start() -> (Shared, Endpoints) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (azure, Endpoints { management: url.clone(), login: url.clone(), metadata: url })
+    (
+        azure,
+        Endpoints {
+            management: url.clone(),
+            identity: azure_identity::Endpoints { login: url.clone(), metadata: url },
+        },
+    )
 }
 
 fn secret(text: &str) -> Credential {
@@ -241,7 +247,7 @@ async fn each_kind_of_identity_gets_a_token() {
     assert_eq!(azure.lock().unwrap().tokens, 3);
     drop(file);
     let error = client(&endpoints, workload).set("_a.example.com", "v").await.unwrap_err();
-    assert!(matches!(error, AzureError::TokenFile { .. }), "{error}");
+    assert!(matches!(error, AzureError::Identity(azure_identity::IdentityError::TokenFile { .. })), "{error}");
     let error = client(&endpoints, secret("wrong")).set("_a.example.com", "v").await.unwrap_err().to_string();
     assert!(error.contains("AADSTS7000215") && !error.contains("wrong"), "{error}");
 }

@@ -14,9 +14,15 @@ use tokio_util::sync::CancellationToken;
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(60);
 
+mod faults;
+mod places;
+
 fn queue(server: &Redis, account_jobs: u32) -> Queue {
-    let settings = Settings { account_jobs, ..Settings::default() };
-    Arc::new(RedisQueue::new(server.url().parse().unwrap(), settings).unwrap())
+    at(&server.url(), Settings { account_jobs, ..Settings::default() })
+}
+
+fn at(url: &str, settings: Settings) -> Queue {
+    Arc::new(RedisQueue::new(url.parse().unwrap(), settings).unwrap())
 }
 
 fn job(account: &str, group: &str) -> Job {
@@ -105,19 +111,4 @@ async fn an_account_has_no_more_jobs_out_than_it_may() {
     });
     queue.complete(&first).await.unwrap();
     assert_eq!(waiting.await.unwrap().job.account, "a");
-}
-
-#[tokio::test]
-async fn while_redis_is_away_it_is_said_and_afterwards_all_goes_on() {
-    let server = Redis::start();
-    let queue = queue(&server, 0);
-    let lost = job("a", "shop");
-    queue.enqueue(lost.clone()).await.unwrap();
-    server.kill();
-    let refused = queue.enqueue(job("a", "blog")).await;
-    assert!(matches!(refused, Err(QueueError::Away(_))), "{refused:?}");
-    server.begin();
-    // The sweep puts what Redis forgot.
-    while queue.enqueue(lost.clone()).await.is_err() {}
-    assert_eq!(queue.lease(LONG).await.unwrap().job, lost);
 }

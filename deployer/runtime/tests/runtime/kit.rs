@@ -15,7 +15,7 @@ use common::deployment::Failure;
 use common::id::DeploymentId;
 use common::ledger::{App, Facts, Ledger, LedgerError, Output, Wanted, Work};
 use common::registry::layout::OciLayout;
-use common::registry::{Registry, Start};
+use common::registry::{NewImage, Origin, Registry, Start};
 use common::revision::RevisionStatus;
 use common::runtime::DynRuntime;
 use common::secret::Secret;
@@ -82,10 +82,12 @@ impl World {
         std::fs::create_dir(root.path().join("app")).unwrap();
         std::fs::write(root.path().join("app/server.cjs"), script).unwrap();
         let start = Start { command: command.to_owned(), working_dir: "app".to_owned(), node: self.node.clone() };
+        let origin = Origin::new(DeploymentId::new());
+        let image = NewImage { name: "shop", root: root.path(), start: &start, origin: &origin };
         App {
-            deployment: DeploymentId::new(),
+            deployment: origin.deployment.clone(),
             project_name: "shop".parse().unwrap(),
-            image: self.registry.push("shop", root.path(), &start).await.unwrap(),
+            image: self.registry.push(image).await.unwrap().reference,
             health_path: None,
             env: BTreeMap::new(),
         }

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use crate::AzureError;
-use crate::client::{read, refusal};
+use crate::answer::refusal;
+use crate::identity::IdentityError;
 
 /// A token that ends sooner than this is replaced: a request must not outlive it.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -53,8 +53,6 @@ pub enum Credential {
 /// Where Azure is: other clouds and tests are elsewhere.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
-    /// The resource manager.
-    pub management: Url,
     /// Who gives tokens.
     pub login: Url,
     /// The machine's metadata service.
@@ -64,11 +62,7 @@ pub struct Endpoints {
 impl Default for Endpoints {
     fn default() -> Self {
         let constant = |text: &str| Url::parse(text).unwrap_or_else(|_| unreachable!("a constant URL"));
-        Self {
-            management: constant("https://management.azure.com/"),
-            login: constant("https://login.microsoftonline.com/"),
-            metadata: constant("http://169.254.169.254/"),
-        }
+        Self { login: constant("https://login.microsoftonline.com/"), metadata: constant("http://169.254.169.254/") }
     }
 }
 
@@ -107,16 +101,17 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> 
     }
 }
 
-/// Asks for a token.
+/// Asks for a token for `resource`, like `https://management.azure.com/`.
 pub(crate) async fn ask(
     http: &reqwest::Client,
     endpoints: &Endpoints,
     credential: &Credential,
-) -> Result<Token, AzureError> {
+    resource: &Url,
+) -> Result<Token, IdentityError> {
     let asked = Instant::now();
     let (tenant, client, proof) = match credential {
         Credential::ManagedIdentity { client } => {
-            let request = http.get(managed(endpoints, client.as_deref())?).header("Metadata", "true");
+            let request = http.get(managed(endpoints, client.as_deref(), resource)?).header("Metadata", "true");
             return answer(request, asked).await;
         }
         Credential::ClientSecret { tenant, client, secret } => {
@@ -125,14 +120,14 @@ pub(crate) async fn ask(
         Credential::WorkloadIdentity { tenant, client, token_file } => {
             let token = tokio::fs::read_to_string(token_file)
                 .await
-                .map_err(|source| AzureError::TokenFile { path: token_file.display().to_string(), source })?;
+                .map_err(|source| IdentityError::TokenFile { path: token_file.display().to_string(), source })?;
             let proof =
                 vec![("client_assertion_type", ASSERTION.to_owned()), ("client_assertion", token.trim().to_owned())];
             (tenant, client, proof)
         }
     };
     let url = join(&endpoints.login, &[tenant, "oauth2", "v2.0", "token"])?;
-    let scope = format!("{}.default", endpoints.management);
+    let scope = format!("{resource}.default");
     let mut words =
         vec![("grant_type", "client_credentials".to_owned()), ("client_id", client.clone()), ("scope", scope)];
     words.extend(proof);
@@ -141,27 +136,27 @@ pub(crate) async fn ask(
     answer(request, asked).await
 }
 
-fn managed(endpoints: &Endpoints, client: Option<&str>) -> Result<Url, AzureError> {
+fn managed(endpoints: &Endpoints, client: Option<&str>, resource: &Url) -> Result<Url, IdentityError> {
     let mut url = join(&endpoints.metadata, &["metadata", "identity", "oauth2", "token"])?;
     url.query_pairs_mut()
         .append_pair("api-version", METADATA_VERSION)
-        .append_pair("resource", endpoints.management.as_str())
+        .append_pair("resource", resource.as_str())
         .extend_pairs(client.map(|client| ("client_id", client)));
     Ok(url)
 }
 
-async fn answer(request: reqwest::RequestBuilder, asked: Instant) -> Result<Token, AzureError> {
+async fn answer(request: reqwest::RequestBuilder, asked: Instant) -> Result<Token, IdentityError> {
     let response = request.send().await?;
     if !response.status().is_success() {
-        return Err(AzureError::Login(refusal(response).await));
+        return Err(IdentityError::Login(refusal(response).await));
     }
-    let answer: Answer = read(response).await?;
+    let answer: Answer = response.json().await?;
     Ok(Token { access: answer.access_token, end: asked + Duration::from_secs(answer.expires_in) })
 }
 
 /// An address below one, its segments escaped.
-pub(crate) fn join(base: &Url, segments: &[&str]) -> Result<Url, AzureError> {
+fn join(base: &Url, segments: &[&str]) -> Result<Url, IdentityError> {
     let mut url = base.clone();
-    url.path_segments_mut().map_err(|()| AzureError::Endpoint(base.clone()))?.pop_if_empty().extend(segments);
+    url.path_segments_mut().map_err(|()| IdentityError::Endpoint(base.clone()))?.pop_if_empty().extend(segments);
     Ok(url)
 }
