@@ -2,7 +2,6 @@
 //! the rows; a deployer only reports.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,7 +10,7 @@ use crate::deployment::{Failure, Kind};
 use crate::id::{DeploymentId, ProjectId};
 use crate::name::ProjectName;
 use crate::project::Settings;
-use crate::revision::RevisionStatus;
+use crate::revision::{Endpoints, RevisionStatus};
 use crate::secret::Secret;
 use crate::source::Source;
 
@@ -25,6 +24,8 @@ pub struct Work {
     pub deployment: DeploymentId,
     /// Its project.
     pub project: ProjectId,
+    /// Whose the project is.
+    pub account: String,
     /// Its project's name.
     pub project_name: ProjectName,
     /// What to build.
@@ -42,6 +43,8 @@ pub struct Work {
 pub struct App {
     /// The deployment.
     pub deployment: DeploymentId,
+    /// Whose its project is: apps of different accounts do not reach each other.
+    pub account: String,
     /// Its project's name.
     pub project_name: ProjectName,
     /// Reference of its image in the registry.
@@ -78,12 +81,12 @@ pub struct Facts {
 pub enum Output {
     /// Its manifest is stored.
     Static,
-    /// Its image is stored and its app is healthy at the endpoint.
+    /// Its image is stored and its app is healthy.
     App {
         /// Reference of its image.
         image: String,
         /// Where it listens.
-        endpoint: SocketAddr,
+        endpoints: Endpoints,
     },
 }
 

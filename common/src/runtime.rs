@@ -1,6 +1,5 @@
 //! The app runtime port: starts the apps of dynamic deployments, keeps them running, and ends them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,13 @@ use async_trait::async_trait;
 use crate::id::DeploymentId;
 use crate::ledger::App;
 use crate::registry::RegistryError;
+use crate::revision::Endpoints;
 
 mod conformance;
+mod reporter;
 
-pub use conformance::conformance;
+pub use conformance::{AtShutdown, conformance};
+pub use reporter::Reporter;
 
 /// The port.
 pub type DynRuntime = Arc<dyn AppRuntime>;
@@ -57,6 +59,26 @@ pub enum StartError {
     /// Its image can't be had.
     #[error("The app's image can't be unpacked: {0}.")]
     Image(#[from] RegistryError),
+    /// Its image can't be pulled, for another reason than that it is not there.
+    #[error("The app's image can't be pulled: {0}. Deploy again; if that does not help, tell the platform's operator.")]
+    ImagePull(String),
+    /// No machine of the cluster has room for it.
+    #[error(
+        "The cluster has had no room for the app for {}: {detail}. Deploy again later; if that does not help, tell the \
+         platform's operator.", span(*within)
+    )]
+    NoRoom {
+        /// What the scheduler says.
+        detail: String,
+        /// How long it was waited for.
+        within: Duration,
+    },
+    /// Its account uses all that it may.
+    #[error("The account's quota is used up: {0}. Stop or delete another of its apps, then deploy again.")]
+    Quota(String),
+    /// The cluster does not do what it is asked for.
+    #[error("The cluster can't run the app: {0}. Deploy again; if that does not help, tell the platform's operator.")]
+    Cluster(String),
     /// The sandbox failed.
     #[error("The app's sandbox can't be made: {0}. Deploy again; if that does not help, tell the platform's operator.")]
     Sandbox(String),
@@ -77,6 +99,10 @@ impl StartError {
             Self::Unhealthy { .. } => "app_unhealthy",
             Self::Exited { .. } => "app_exited",
             Self::Image(RegistryError::NotFound(_)) => "image_missing",
+            Self::ImagePull(_) => "image_not_pulled",
+            Self::NoRoom { .. } => "no_room",
+            Self::Quota(_) => "quota_exceeded",
+            Self::Cluster(_) => "cluster_failed",
             Self::Image(_) | Self::Sandbox(_) => "internal",
             Self::ToolUnavailable(_) => "tool_unavailable",
             Self::Stopped => "app_stopped",
@@ -110,18 +136,19 @@ fn quoted(lines: &[String]) -> String {
 /// not want any more (`NotYours`) is stopped.
 #[async_trait]
 pub trait AppRuntime: Send + Sync {
-    /// Starts an app and returns where it answers, once its health check has passed. A deployment that runs
+    /// Starts an app and returns where its instances answer, once its health check has passed. A deployment that runs
     /// already is told at once; one that is being stopped and still answers is kept, otherwise it is started
     /// anew once it is gone.
     ///
     /// Dropping the future does not end the app: call [`stop`](Self::stop).
-    async fn start(&self, app: &App) -> Result<SocketAddr, StartError>;
+    async fn start(&self, app: &App) -> Result<Endpoints, StartError>;
     /// Ends an app in an orderly way: traffic has moved away already. Returns at once; the app is told to end
     /// after a pause for requests in flight, and killed when it does not. Stopping what does not run is no error.
     async fn stop(&self, deployment: &DeploymentId);
     /// What runs, or is being started or restarted now.
     async fn running(&self) -> Vec<DeploymentId>;
-    /// Ends everything within the deadline, and starts nothing any more.
+    /// Starts nothing any more, and reports nothing. Apps that are processes of this one end within the deadline; a
+    /// cluster's go on, and the next adapter for this cluster takes them over.
     async fn shutdown(&self, deadline: Duration);
 }
 

@@ -1,14 +1,13 @@
 //! Which apps run: those that the control plane wants, and those that a deployment is starting just now.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::deployment::Failure;
 use common::id::DeploymentId;
 use common::ledger::{App, DynLedger, LedgerError};
-use common::revision::RevisionStatus;
+use common::revision::{Endpoints, RevisionStatus};
 use common::runtime::{DynRuntime, StartError};
 use common::time::Timestamp;
 use tokio::sync::Notify;
@@ -49,7 +48,7 @@ impl Apps {
     }
 
     /// Starts the app of a new deployment. It belongs to the job until [`Self::keep`] or [`Self::release`].
-    pub(crate) async fn start_new(&self, app: &App) -> Result<SocketAddr, StartError> {
+    pub(crate) async fn start_new(&self, app: &App) -> Result<Endpoints, StartError> {
         lock(&self.0.starting).insert(app.deployment.clone());
         self.0.runtime.start(app).await
     }
@@ -134,8 +133,8 @@ impl Apps {
         let ledger = &self.0.ledger;
         let Some(wanted) = ledger.wanted_app(deployment).await? else { return Ok(Tried::Done) };
         match self.0.runtime.start(&wanted.app).await {
-            Ok(endpoint) => {
-                let reported = ledger.revision(deployment, RevisionStatus::Running { endpoint, restarts }).await;
+            Ok(endpoints) => {
+                let reported = ledger.revision(deployment, RevisionStatus::Running { endpoints, restarts }).await;
                 if matches!(reported, Err(LedgerError::NotYours(_))) {
                     self.0.runtime.stop(deployment).await;
                 }

@@ -217,16 +217,17 @@ async fn finish(context: &Context, work: &Work, output: build::Output, how: &How
             log.say("Starting the app.").await;
             let app = App {
                 deployment: deployment.clone(),
+                account: work.account.clone(),
                 project_name: work.project_name.clone(),
                 image: image.clone(),
                 health_path: work.settings.health_path.clone(),
                 env: work.env.clone(),
             };
             let begun = Instant::now();
-            let endpoint = context.apps.start_new(&app).await?;
+            let endpoints = context.apps.start_new(&app).await?;
             log.say(format!("The app is healthy after {} ms.", begun.elapsed().as_millis())).await;
             log.flush().await;
-            let live = ledger.succeeded(deployment, Output::App { image, endpoint }).await?;
+            let live = ledger.succeeded(deployment, Output::App { image, endpoints }).await?;
             if live {
                 context.apps.keep(deployment);
             }

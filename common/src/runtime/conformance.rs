@@ -23,20 +23,34 @@ const LOOK: Duration = Duration::from_millis(20);
 const GREETER: &str = "require('http').createServer((request, response) => response.end(process.env.GREETING))\
                        .listen(process.env.PORT, process.env.HOST)";
 
+/// What becomes of apps when their adapter is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtShutdown {
+    /// They end with it.
+    End,
+    /// They go on without it.
+    GoOn,
+}
+
 /// What every adapter must do; called by each adapter's tests. `node` is a Node version that it can run.
 ///
 /// # Errors
 /// Names the first expectation that did not hold.
-pub async fn conformance(runtime: &DynRuntime, registry: &Registry, node: &str) -> Result<(), String> {
+pub async fn conformance(
+    runtime: &DynRuntime,
+    registry: &Registry,
+    node: &str,
+    at_shutdown: AtShutdown,
+) -> Result<(), String> {
     let ensure = |held: bool, what: &str| if held { Ok(()) } else { Err(what.to_owned()) };
     let text = |e: StartError| e.to_string();
 
     let first = app(registry, node, GREETER, Some("/")).await?;
     let second = app(registry, node, GREETER, None).await?;
-    let at = runtime.start(&first).await.map_err(text)?;
+    let at = runtime.start(&first).await.map_err(text)?.first();
     ensure(get(at).await.as_deref() == Some("hello"), "a started app answers, with its environment")?;
-    ensure(runtime.start(&first).await.map_err(text)? == at, "what runs is told where it is")?;
-    let other = runtime.start(&second).await.map_err(text)?;
+    ensure(runtime.start(&first).await.map_err(text)?.first() == at, "what runs is told where it is")?;
+    let other = runtime.start(&second).await.map_err(text)?.first();
     ensure(other != at && get(other).await.is_some(), "two apps run side by side")?;
     let running = runtime.running().await;
     ensure(running.len() == 2 && running.contains(&first.deployment), "what runs is listed")?;
@@ -46,7 +60,7 @@ pub async fn conformance(runtime: &DynRuntime, registry: &Registry, node: &str) 
     runtime.stop(&first.deployment).await;
     runtime.stop(&DeploymentId::new()).await;
     ensure(falls_silent(at).await, "a stopped app ends")?;
-    let again = runtime.start(&first).await.map_err(text)?;
+    let again = runtime.start(&first).await.map_err(text)?.first();
     ensure(get(again).await.is_some(), "a stopped app starts again")?;
 
     let broken = app(registry, node, "console.error('no database'); process.exit(3)", None).await?;
@@ -62,8 +76,12 @@ pub async fn conformance(runtime: &DynRuntime, registry: &Registry, node: &str) 
     ensure(runtime.running().await.len() == 2, "what did not start does not run")?;
 
     runtime.shutdown(PATIENCE).await;
-    ensure(get(again).await.is_none() && get(other).await.is_none(), "a shutdown ends all")?;
-    ensure(runtime.running().await.is_empty(), "nothing runs after a shutdown")?;
+    let left = [get(again).await.is_some(), get(other).await.is_some()];
+    match at_shutdown {
+        AtShutdown::End => ensure(left == [false; 2], "a shutdown ends all")?,
+        AtShutdown::GoOn => ensure(left == [true; 2], "a shutdown leaves what runs")?,
+    }
+    ensure(runtime.running().await.is_empty(), "nothing is told to run after a shutdown")?;
     let late = runtime.start(&second).await;
     ensure(matches!(late, Err(StartError::Stopped)), "nothing starts after a shutdown")
 }
@@ -83,6 +101,7 @@ async fn app(registry: &Registry, node: &str, script: &str, health_path: Option<
 fn app_named(image: String, health_path: Option<&str>) -> Result<App, String> {
     Ok(App {
         deployment: DeploymentId::new(),
+        account: "owner".to_owned(),
         project_name: "shop".parse::<ProjectName>().map_err(|e| e.to_string())?,
         image,
         health_path: health_path.map(ToOwned::to_owned),

@@ -102,8 +102,8 @@ fn earlier(live: &DeploymentRow, ready: &[DeploymentRow], now: Timestamp) -> Vec
 
 fn app(row: &DeploymentRow) -> Target {
     let (unavailable, wakes) = match &row.revision {
-        Some(RevisionStatus::Running { endpoint, .. }) => {
-            return Target::App { upstreams: vec![*endpoint], unavailable: None, wakes: false };
+        Some(RevisionStatus::Running { endpoints, .. }) => {
+            return Target::App { upstreams: endpoints.iter().collect(), unavailable: None, wakes: false };
         }
         Some(RevisionStatus::Restarting { .. }) => ("The app ended unexpectedly and is being restarted.", false),
         Some(RevisionStatus::Starting | RevisionStatus::Stopped) | None => ("The app is starting.", true),

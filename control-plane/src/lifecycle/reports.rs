@@ -61,6 +61,7 @@ impl Lifecycle {
         };
         let app = App {
             deployment: row.id,
+            account: row.account,
             project_name: row.project_name,
             image,
             health_path: row.settings.health_path,
@@ -93,6 +94,7 @@ impl Lifecycle {
         Ok(Work {
             deployment: row.id.clone(),
             project: row.project.clone(),
+            account: row.account.clone(),
             project_name: row.project_name.clone(),
             source,
             settings: row.settings.clone(),
@@ -149,9 +151,9 @@ impl Ledger for Lifecycle {
     }
 
     async fn succeeded(&self, id: &DeploymentId, output: Output) -> Result<bool, LedgerError> {
-        if let Output::App { image, endpoint } = output {
+        if let Output::App { image, endpoints } = output {
             self.0.store.set_image(id, &image).await?;
-            self.0.store.set_revision(id, &RevisionStatus::Running { endpoint, restarts: 0 }).await?;
+            self.0.store.set_revision(id, &RevisionStatus::Running { endpoints, restarts: 0 }).await?;
         }
         let row = self.worked_on(id).await?;
         let not_yours = || LedgerError::NotYours(id.clone());
@@ -194,7 +196,7 @@ impl Ledger for Lifecycle {
         // Not there: its project was deleted while it ran.
         let row = self.row(id).await?;
         self.0.store.set_revision(id, &status).await?;
-        let runs = status.endpoint().is_some();
+        let runs = status.endpoints().is_some();
         if runs && row.state == State::Ready && row.activation_wanted {
             self.activate(&row).await?;
         } else {

@@ -75,7 +75,7 @@ impl DeploymentRow {
     /// Whether its app answers now.
     #[must_use]
     pub fn runs(&self) -> bool {
-        self.revision.as_ref().is_some_and(|revision| revision.endpoint().is_some())
+        self.revision.as_ref().is_some_and(|revision| revision.endpoints().is_some())
     }
 }
 

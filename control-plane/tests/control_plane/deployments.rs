@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use common::api::DeploymentStatus;
 use common::deployment::{Failure, Kind};
 use common::ledger::{Facts, LedgerError, Output};
@@ -131,7 +133,7 @@ async fn a_redeploy_builds_the_same_source_with_the_present_settings() {
 async fn a_rollback_to_an_app_waits_until_it_runs_and_says_when_it_does_not() {
     let platform = Platform::start().await;
     let ledger = platform.ledger();
-    let endpoint = "127.0.0.1:4001".parse().unwrap();
+    let endpoint: SocketAddr = "127.0.0.1:4001".parse().unwrap();
     let apps = platform.two_apps("api", endpoint).await;
     let wanted = ledger.wanted_apps().await.unwrap();
     assert_eq!(wanted, [apps[1].clone()]);
@@ -143,7 +145,7 @@ async fn a_rollback_to_an_app_waits_until_it_runs_and_says_when_it_does_not() {
             within(ledger.apps_changed()).await;
             assert!(ledger.wanted_app(&apps[0]).await.unwrap().unwrap().once);
             if works {
-                let running = RevisionStatus::Running { endpoint, restarts: 0 };
+                let running = RevisionStatus::Running { endpoints: endpoint.into(), restarts: 0 };
                 ledger.revision(&apps[0], running).await.unwrap();
             } else {
                 ledger.start_failed(&apps[0], Failure::new("app_exited", "It ended.")).await.unwrap();

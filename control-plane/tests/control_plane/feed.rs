@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::revision::RevisionStatus;
@@ -79,7 +80,7 @@ async fn versions_grow_across_restarts() {
 async fn an_app_that_is_not_live_runs_while_visitors_ask_for_its_own_address() {
     let platform = Platform::start().await;
     let ledger = platform.ledger();
-    let endpoint = "127.0.0.1:4001".parse().unwrap();
+    let endpoint: SocketAddr = "127.0.0.1:4001".parse().unwrap();
     let apps = platform.two_apps("api", endpoint).await;
     ledger.revision(&apps[0], RevisionStatus::Stopped).await.unwrap();
     assert!(ledger.wanted_app(&apps[0]).await.unwrap().is_none());
@@ -100,7 +101,7 @@ async fn an_app_that_is_not_live_runs_while_visitors_ask_for_its_own_address() {
         }
     };
     assert!(!wanted.await.once);
-    let running = RevisionStatus::Running { endpoint, restarts: 0 };
+    let running = RevisionStatus::Running { endpoints: endpoint.into(), restarts: 0 };
     let (reported, delta) = tokio::join!(ledger.revision(&apps[0], running), edge.apply());
     reported.unwrap();
     assert_eq!(route(&delta["upsert"])["upstreams"], json!([endpoint]));

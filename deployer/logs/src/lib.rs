@@ -16,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 mod lines;
 mod mask;
+mod rate;
 
 pub use mask::Mask;
+pub use rate::Rate;
 
 use lines::Lines;
 
@@ -115,9 +117,19 @@ impl Log {
         self.send(stream, text).await;
     }
 
+    /// Adds a line that was said elsewhere, at a time that is known. It counts against no bound.
+    pub async fn relay(&self, time: Timestamp, stream: StreamName, text: &str) {
+        let text = self.shared.mask.apply(text).into_owned();
+        self.put(Line { time, stream, text }).await;
+    }
+
     async fn send(&self, stream: StreamName, text: String) {
+        self.put(Line { time: Timestamp::now(), stream, text }).await;
+    }
+
+    async fn put(&self, line: Line) {
         // The writer lives as long as a clone of this log.
-        let _ = self.sender.send(Message::Line(Line { time: Timestamp::now(), stream, text })).await;
+        let _ = self.sender.send(Message::Line(line)).await;
     }
 
     /// Resolves once more was said than the bounds allow.

@@ -10,6 +10,7 @@ use common::bus::Bus;
 use common::id::DeploymentId;
 use common::ledger::{App, DynLedger};
 use common::registry::Registry;
+use common::revision::Endpoints;
 use common::runtime::{AppRuntime, StartError};
 use sandbox::Sandbox;
 use tokio::sync::{oneshot, watch};
@@ -160,15 +161,15 @@ impl Handle {
 
 #[async_trait]
 impl AppRuntime for ProcessRuntime {
-    async fn start(&self, app: &App) -> Result<SocketAddr, StartError> {
+    async fn start(&self, app: &App) -> Result<Endpoints, StartError> {
         loop {
             match self.find_or_begin(app) {
                 // A life that breaks off is cut off by the end of the platform.
-                Found::New(outcome) => return outcome.await.unwrap_or(Err(StartError::Stopped)),
+                Found::New(outcome) => return outcome.await.unwrap_or(Err(StartError::Stopped)).map(Into::into),
                 Found::Closed => return Err(StartError::Stopped),
                 Found::Known(handle) => {
                     if let Some(outcome) = handle.until_up(app).await {
-                        return outcome;
+                        return outcome.map(Into::into);
                     }
                 }
             }

@@ -47,6 +47,7 @@ mod tests {
         let given = [("NODE_ENV", "staging"), ("PORT", "80"), ("PATH", "/app/tools:/usr/bin"), ("KEY", "hunter2")];
         let app = App {
             deployment: DeploymentId::new(),
+            account: "owner".to_owned(),
             project_name: "shop".parse().unwrap(),
             image: String::new(),
             health_path: None,

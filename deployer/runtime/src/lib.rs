@@ -27,7 +27,6 @@ mod process;
 mod tail;
 
 mod backoff;
-mod report;
 
 pub use apps::ProcessRuntime;
 pub use config::{AppLimits, Backoff, Config, Settings};

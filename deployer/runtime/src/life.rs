@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::bus::Topic;
 use common::ledger::App;
 use common::revision::RevisionStatus;
-use common::runtime::StartError;
+use common::runtime::{Reporter, StartError};
 use common::time::Timestamp;
 use logs::{Log, Mask};
 use tokio::sync::watch;
@@ -25,8 +25,6 @@ use crate::apps::Shared;
 use crate::backoff::Pauses;
 use crate::ports::Port;
 use crate::process::{Process, Recipe};
-use crate::report::Reporter;
-
 use crate::tail::Tail;
 use crate::wish::{Want, Wishes};
 
@@ -171,7 +169,7 @@ impl Life {
                 }
             };
             healthy_since = Instant::now();
-            self.reporter.report(RevisionStatus::Running { endpoint: at, restarts });
+            self.reporter.report(RevisionStatus::Running { endpoints: at.into(), restarts });
             self.runs(at);
         }
     }

@@ -2,18 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use common::bus::StreamName;
-use logs::Log;
+use logs::{Log, Rate};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
-/// The time for which lines are counted together.
-const WINDOW: Duration = Duration::from_secs(1);
 /// Bytes read at once.
 const READ: usize = 16 << 10;
 /// Longest line, bytes with its end; what is longer counts as several.
@@ -43,63 +37,6 @@ pub(crate) async fn capture(
 async fn pump(log: &Log, stream: StreamName, from: Option<impl AsyncRead + Unpin>, rate: &Rate) {
     if let Some(from) = from {
         log.pump(stream, Throttled::new(from, rate)).await;
-    }
-}
-
-/// The lines of one app in the present window.
-struct Rate {
-    most: u32,
-    window: Mutex<Window>,
-    dropped: Notify,
-}
-
-struct Window {
-    began: Instant,
-    lines: u32,
-    dropped: u64,
-}
-
-impl Rate {
-    fn new(most: u32) -> Self {
-        let window = Window { began: Instant::now(), lines: 0, dropped: 0 };
-        Self { most, window: Mutex::new(window), dropped: Notify::new() }
-    }
-
-    /// Whether one more line may pass.
-    fn admits(&self) -> bool {
-        let mut window = self.lock();
-        if window.began.elapsed() >= WINDOW {
-            window.began = Instant::now();
-            window.lines = 0;
-        }
-        if window.lines < self.most {
-            window.lines += 1;
-            return true;
-        }
-        window.dropped += 1;
-        if window.dropped == 1 {
-            self.dropped.notify_one();
-        }
-        false
-    }
-
-    /// Returns once lines were dropped, and the window in which that began is over.
-    async fn dropped_some(&self) {
-        self.dropped.notified().await;
-        tokio::time::sleep(WINDOW).await;
-    }
-
-    async fn tell(&self, log: &Log) {
-        let dropped = std::mem::take(&mut self.lock().dropped);
-        if dropped > 0 {
-            let lines = if dropped == 1 { "1 line was".to_owned() } else { format!("{dropped} lines were") };
-            log.say(format!("{lines} dropped: an app may log {} lines per second.", self.most)).await;
-        }
-    }
-
-    /// Held for counting only.
-    fn lock(&self) -> MutexGuard<'_, Window> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,14 +143,6 @@ mod tests {
         assert_eq!(texts.len(), 51);
         assert_eq!(texts[49], "line 49");
         assert_eq!(texts[50], "950 lines were dropped: an app may log 50 lines per second.");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_second_later_lines_pass_again() {
-        let rate = Rate::new(1);
-        assert_eq!([rate.admits(), rate.admits()], [true, false]);
-        tokio::time::sleep(WINDOW).await;
-        assert!(rate.admits());
     }
 
     #[tokio::test]

@@ -86,6 +86,7 @@ impl World {
         let image = NewImage { name: "shop", root: root.path(), start: &start, origin: &origin };
         App {
             deployment: origin.deployment.clone(),
+            account: "owner".to_owned(),
             project_name: "shop".parse().unwrap(),
             image: self.registry.push(image).await.unwrap().reference,
             health_path: None,

@@ -20,24 +20,24 @@ const FRAGILE: &str = "
 ";
 
 fn is_running(status: &RevisionStatus) -> bool {
-    status.endpoint().is_some()
+    status.endpoints().is_some()
 }
 
 #[tokio::test]
 async fn an_app_that_crashes_is_started_again_with_the_reason_told() {
     let world = World::new(settings()).await;
     let app = world.app(FRAGILE).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     assert!(world.ledger.reports().is_empty(), "the caller reports the first start");
 
     get(at, "/crash").await;
     let status = world.ledger.until(is_running).await;
-    let RevisionStatus::Running { endpoint, restarts: 1 } = status else { panic!("{status:?}") };
-    assert!(get(endpoint, "/").await.is_some());
-    get(endpoint, "/abort").await;
+    let RevisionStatus::Running { endpoints, restarts: 1 } = &status else { panic!("{status:?}") };
+    assert!(get(endpoints.first(), "/").await.is_some());
+    get(endpoints.first(), "/abort").await;
     let status = world.ledger.until(|s| matches!(s, RevisionStatus::Running { restarts: 2, .. })).await;
-    assert!(get(status.endpoint().unwrap(), "/").await.is_some());
-    assert_eq!(world.runtime.start(&app).await.unwrap(), status.endpoint().unwrap());
+    assert!(get(status.endpoints().unwrap().first(), "/").await.is_some());
+    assert_eq!(world.runtime.start(&app).await.unwrap().first(), status.endpoints().unwrap().first());
 
     let reports = world.ledger.reports();
     assert_eq!(names(&reports), ["restarting", "running", "restarting", "running"]);
@@ -64,7 +64,7 @@ async fn an_app_whose_heap_is_full_is_told_to_have_run_out_of_memory() {
     }).listen(process.env.PORT);";
     let world = World::new(settings()).await;
     let app = world.app(says).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     get(at, "/").await;
     let status = world.ledger.until(|status| matches!(status, RevisionStatus::Restarting { .. })).await;
     let RevisionStatus::Restarting { reason, .. } = status else { unreachable!("waited for") };
@@ -83,7 +83,7 @@ async fn an_app_that_crashes_again_while_it_starts_is_tried_again() {
          {FRAGILE}"
     );
     let app = world.app(&script).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     get(at, "/crash").await;
     let status = world.ledger.until(is_running).await;
     assert!(matches!(status, RevisionStatus::Running { restarts: 2, .. }), "{status:?}");
@@ -103,10 +103,10 @@ async fn an_app_that_hangs_is_started_again() {
     };
     let world = World::new(quick).await;
     let app = with_health(world.app(FRAGILE).await, "/");
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     let hanging = tokio::spawn(async move { get(at, "/hang").await });
     let status = world.ledger.until(is_running).await;
-    assert!(get(status.endpoint().unwrap(), "/").await.is_some());
+    assert!(get(status.endpoints().unwrap().first(), "/").await.is_some());
     assert_eq!(hanging.await.unwrap(), None);
     let first = world.ledger.reports().remove(0);
     let RevisionStatus::Restarting { reason, .. } = first else { panic!("{first:?}") };
@@ -117,11 +117,11 @@ async fn an_app_that_hangs_is_started_again() {
 async fn a_control_plane_that_is_away_is_told_when_it_is_back() {
     let world = World::new(settings()).await;
     let app = world.app(FRAGILE).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     world.ledger.failing.store(2, Ordering::Release);
     get(at, "/crash").await;
     let status = world.ledger.until(is_running).await;
-    assert!(get(status.endpoint().unwrap(), "/").await.is_some());
+    assert!(get(status.endpoints().unwrap().first(), "/").await.is_some());
     world.runtime.stop(&app.deployment).await;
     world.ledger.until(|status| *status == RevisionStatus::Stopped).await;
     assert_eq!(names(&world.ledger.reports()).last(), Some(&"stopped"));
@@ -131,7 +131,7 @@ async fn a_control_plane_that_is_away_is_told_when_it_is_back() {
 async fn an_app_that_the_control_plane_does_not_know_any_more_is_stopped() {
     let world = World::new(settings()).await;
     let app = world.app(FRAGILE).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     world.ledger.refusing.store(true, Ordering::Release);
     get(at, "/crash").await;
     world.log_until(&app, "Not started again").await;

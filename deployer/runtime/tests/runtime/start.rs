@@ -94,7 +94,7 @@ async fn a_start_waits_for_the_health_path() {
         }).listen(process.env.PORT);
     ";
     let app = with_health(world.app(script).await, "/health");
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     assert_eq!(get(at, "/").await.as_deref(), Some("4"));
 }
 
@@ -112,7 +112,7 @@ async fn an_app_that_stays_unwell_is_told_its_last_answer() {
 async fn an_app_that_listens_on_ipv6_only_is_found() {
     let world = World::new(settings()).await;
     let app = world.app(&SERVER.replace("process.env.PORT", "process.env.PORT, '::1'")).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     assert!(at.is_ipv6() && get(at, "/").await.is_some(), "{at}");
 }
 
@@ -126,11 +126,11 @@ async fn every_start_begins_with_the_image_as_it_was_deployed() {
         require('http').createServer((request, response) => response.end(was)).listen(process.env.PORT);
     ";
     let app = world.app(script).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     assert_eq!(get(at, "/").await.as_deref(), Some("fresh"), "and it may write beside its code");
     world.runtime.stop(&app.deployment).await;
     world.log_until(&app, "Stopped.").await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     assert_eq!(get(at, "/").await.as_deref(), Some("fresh"));
 }
 

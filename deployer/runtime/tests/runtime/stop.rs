@@ -32,7 +32,7 @@ async fn requests_in_flight_finish_before_the_app_is_told_to_end() {
         }).listen(process.env.PORT);
     ";
     let app = world.app(script).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     let answer = tokio::spawn(async move { get(at, "/").await });
     world.log_until(&app, "at work").await;
     world.runtime.stop(&app.deployment).await;
@@ -59,7 +59,7 @@ async fn an_app_gets_sigterm_and_time_to_end_also_behind_a_shell() {
 async fn an_app_that_does_not_end_is_killed_and_its_folder_is_gone() {
     let world = World::new(Settings { grace: Duration::from_millis(300), ..settings() }).await;
     let app = world.app(&format!("{STUBBORN}{SERVER}")).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     world.runtime.stop(&app.deployment).await;
     let log = world.log_until(&app, "Stopped.").await;
     let log = texts(&log);
@@ -75,12 +75,12 @@ async fn an_app_that_does_not_end_is_killed_and_its_folder_is_gone() {
 async fn an_app_that_is_wanted_again_while_it_drains_just_goes_on() {
     let world = World::new(Settings { drain_delay: LONG, ..settings() }).await;
     let app = world.app(SERVER).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     let process = get(at, "/").await;
     world.runtime.stop(&app.deployment).await;
     world.ledger.until(|status| *status == RevisionStatus::Stopped).await;
     assert!(world.runtime.running().await.is_empty());
-    assert_eq!(world.runtime.start(&app).await.unwrap(), at);
+    assert_eq!(world.runtime.start(&app).await.unwrap().first(), at);
     assert_eq!(get(at, "/").await, process);
     assert_eq!(world.runtime.running().await, std::slice::from_ref(&app.deployment));
 }
@@ -89,10 +89,10 @@ async fn an_app_that_is_wanted_again_while_it_drains_just_goes_on() {
 async fn a_stop_and_a_start_at_the_same_moment_leave_it_running() {
     let world = World::new(Settings { drain_delay: LONG, ..settings() }).await;
     let app = world.app(SERVER).await;
-    let at = world.runtime.start(&app).await.unwrap();
+    let at = world.runtime.start(&app).await.unwrap().first();
     for _ in 0..100 {
         world.runtime.stop(&app.deployment).await;
-        assert_eq!(world.runtime.start(&app).await.unwrap(), at);
+        assert_eq!(world.runtime.start(&app).await.unwrap().first(), at);
         // The start was answered, so nothing may be told any more that came before it.
         let told = world.ledger.reports().len();
         tokio::task::yield_now().await;
@@ -107,10 +107,10 @@ async fn an_app_that_drains_is_started_anew_when_its_variables_have_changed() {
     let script = "require('http').createServer((q, r) => r.end(process.env.COLOUR)).listen(process.env.PORT)";
     let app = world.app(script).await;
     let green = with_env(app.clone(), &[("COLOUR", "green")]);
-    let at = world.runtime.start(&green).await.unwrap();
+    let at = world.runtime.start(&green).await.unwrap().first();
     assert_eq!(get(at, "/").await.as_deref(), Some("green"));
     world.runtime.stop(&app.deployment).await;
-    let at = world.runtime.start(&with_env(app, &[("COLOUR", "blue")])).await.unwrap();
+    let at = world.runtime.start(&with_env(app, &[("COLOUR", "blue")])).await.unwrap().first();
     assert_eq!(get(at, "/").await.as_deref(), Some("blue"));
 }
 
@@ -122,7 +122,7 @@ async fn a_shutdown_ends_all_within_its_time_and_tells_so() {
     let draining = world.app(SERVER).await;
     let mut at = Vec::new();
     for app in [&orderly, &stubborn, &draining] {
-        at.push(world.runtime.start(app).await.unwrap());
+        at.push(world.runtime.start(app).await.unwrap().first());
     }
     world.runtime.stop(&draining.deployment).await;
     world.runtime.shutdown(Duration::from_secs(5)).await;

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use common::id::DeploymentId;
-use common::ledger::{DynLedger, LedgerError};
-use common::revision::RevisionStatus;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::id::DeploymentId;
+use crate::ledger::{DynLedger, LedgerError};
+use crate::revision::RevisionStatus;
 
 /// Pause before a report that was not taken is made again; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -18,7 +19,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const TAKING: Duration = Duration::from_secs(10);
 
 /// The reports of one app.
-pub(crate) struct Reporter {
+pub struct Reporter {
     next: watch::Sender<Slot>,
     /// Number of the last slot that was dealt with.
     done: watch::Receiver<u64>,
@@ -33,7 +34,9 @@ struct Slot {
 }
 
 impl Reporter {
-    pub(crate) fn start(ledger: DynLedger, deployment: DeploymentId) -> Self {
+    /// Nothing to tell yet.
+    #[must_use]
+    pub fn start(ledger: DynLedger, deployment: DeploymentId) -> Self {
         let (next, slots) = watch::channel(Slot::default());
         let (tell, done) = watch::channel(0);
         let refused = CancellationToken::new();
@@ -42,12 +45,12 @@ impl Reporter {
     }
 
     /// Tells this, once what was told before is taken.
-    pub(crate) fn report(&self, status: RevisionStatus) {
+    pub fn report(&self, status: RevisionStatus) {
         self.put(Some(status));
     }
 
     /// Returns once the last report is taken.
-    pub(crate) async fn delivered(&self) {
+    pub async fn delivered(&self) {
         let wanted = self.next.borrow().number;
         let mut done = self.done.clone();
         // When the task is gone, the whole platform goes.
@@ -55,17 +58,19 @@ impl Reporter {
     }
 
     /// Takes back a report that is not taken yet. When this returns, none is on its way.
-    pub(crate) async fn settle(&self) {
+    pub async fn settle(&self) {
         self.put(None);
         self.delivered().await;
     }
 
     /// Returns once the ledger has said that it does not want this app.
-    pub(crate) async fn refused(&self) {
+    pub async fn refused(&self) {
         self.refused.cancelled().await;
     }
 
-    pub(crate) fn is_refused(&self) -> bool {
+    /// Whether the ledger has said so.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
         self.refused.is_cancelled()
     }
 
