@@ -248,7 +248,12 @@ impl Platform {
         ledger.built(&asked.id).await.unwrap();
         ledger.started(&asked.id, image).await.unwrap();
         assert_eq!(self.read(&asked.id).await.status, DeploymentStatus::Starting);
-        assert!(ledger.succeeded(&asked.id, Output::App { image: image.to_owned(), endpoints: endpoint.into() }).await.unwrap());
+        assert!(
+            ledger
+                .succeeded(&asked.id, Output::App { image: image.to_owned(), endpoints: endpoint.into() })
+                .await
+                .unwrap()
+        );
         self.queue.complete(&lease).await.unwrap();
         self.read(&asked.id).await
     }
