@@ -277,6 +277,20 @@ pub struct System {
     /// The wildcard certificate of the base domain, where it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<HostCertificate>,
+    /// The control planes that run.
+    #[serde(default)]
+    pub control_planes: Vec<ControlPlane>,
+}
+
+/// A control plane of the installation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ControlPlane {
+    /// What it is called.
+    pub name: String,
+    /// Edges that hang on it.
+    pub edges: usize,
+    /// Edges that hang on it, or did last, and have not applied every change.
+    pub behind: usize,
 }
 
 /// How the edge treats a project's visitors, as people set and read it: a [`Policy`] with logins in place of hashes.

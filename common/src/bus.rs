@@ -12,6 +12,7 @@ use crate::id::DeploymentId;
 use crate::time::Timestamp;
 
 pub mod file;
+pub mod shared;
 
 /// Most records that one read returns.
 pub const MAX_READ: usize = 1000;

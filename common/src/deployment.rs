@@ -116,6 +116,18 @@ impl State {
         }
     }
 
+    /// Whether this is where an event leads to that a deployer reports: so it is known again when it is reported twice.
+    #[must_use]
+    pub const fn is_after(&self, event: &Event) -> bool {
+        matches!(
+            (event, self),
+            (Event::Built, Self::Publishing)
+                | (Event::Started, Self::Starting)
+                | (Event::Succeeded, Self::Ready)
+                | (Event::Failed(_), Self::Failed(_))
+        )
+    }
+
     /// Whether nothing will change it any more.
     #[must_use]
     pub const fn is_final(&self) -> bool {
@@ -228,6 +240,19 @@ mod tests {
                 ("starting", "canceled", "canceled"),
             ]
         );
+    }
+
+    #[test]
+    fn a_report_that_was_taken_is_known_again_by_where_it_led() {
+        for (event, state) in [
+            (Event::Built, State::Publishing),
+            (Event::Started, State::Starting),
+            (Event::Succeeded, State::Ready),
+            (Event::Failed(why()), State::Failed(why())),
+        ] {
+            let found: Vec<State> = states().into_iter().filter(|s| s.is_after(&event)).collect();
+            assert_eq!(found, [state]);
+        }
     }
 
     #[test]

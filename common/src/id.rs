@@ -120,6 +120,14 @@ id!(
     DeploymentId, "dpl", "deployment", "^dpl_[0-9a-z]{26}$"
 );
 id!(
+    /// A deployer's hold on a deployment that it works on: another one for each time that it takes one.
+    ClaimId, "clm", "claim", "^clm_[0-9a-z]{26}$"
+);
+id!(
+    /// A deployer: another one for each process.
+    DeployerId, "dpr", "deployer", "^dpr_[0-9a-z]{26}$"
+);
+id!(
     /// An edge: it keeps its id in its folder.
     EdgeId, "edg", "edge", "^edg_[0-9a-z]{26}$"
 );

@@ -1,27 +1,62 @@
 //! What a deployer and the control plane tell each other about a deployment. The control plane owns
 //! the rows; a deployer only reports.
+//!
+//! A ledger belongs to one deployer. What that works on it holds by a [`Claim`], which it keeps up by saying so again and
+//! again ([`Ledger::keep`]). One that falls silent for [`HOLD`] loses what it held to another, and what it says of it
+//! afterwards is refused, so that nothing is built by two at once. Every call may be made again, when its answer was
+//! lost on the way, and then has the same result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::deployment::{Failure, Kind};
-use crate::id::{DeploymentId, ProjectId};
+use crate::id::{ClaimId, DeploymentId, ProjectId};
 use crate::name::ProjectName;
 use crate::project::Settings;
 use crate::revision::{Endpoints, RevisionStatus};
 use crate::secret::Secret;
 use crate::source::Source;
 
+pub mod call;
+mod conformance;
+
+pub use conformance::{World, conformance};
+
 /// The port.
 pub type DynLedger = Arc<dyn Ledger>;
 
-/// All that a deployer needs to build a deployment.
-#[derive(Clone, Debug)]
-pub struct Work {
+/// How long a deployer that says nothing is believed to work on what it holds: long enough for a restart of a control
+/// plane, and short enough that a developer whose deployer died hardly notices.
+pub const HOLD: Duration = Duration::from_secs(15);
+/// Pause in which a deployer says what it holds: two that are lost cost nothing.
+pub const KEEP_EVERY: Duration = Duration::from_secs(4);
+
+/// A deployer's hold on a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claim {
+    /// Tells it from other holds on the same deployment.
+    pub id: ClaimId,
     /// The deployment.
     pub deployment: DeploymentId,
+}
+
+impl Claim {
+    /// A claim that is to be made.
+    #[must_use]
+    pub fn new(deployment: DeploymentId) -> Self {
+        Self { id: ClaimId::new(), deployment }
+    }
+}
+
+/// All that a deployer needs to build a deployment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Work {
+    /// The deployment, and the deployer's hold on it.
+    pub claim: Claim,
     /// Its project.
     pub project: ProjectId,
     /// Whose the project is.
@@ -39,7 +74,7 @@ pub struct Work {
 }
 
 /// All that a deployer needs to run a deployment's app.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct App {
     /// The deployment.
     pub deployment: DeploymentId,
@@ -56,7 +91,7 @@ pub struct App {
 }
 
 /// An app that should be running.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Wanted {
     /// The app.
     pub app: App,
@@ -66,7 +101,7 @@ pub struct Wanted {
 }
 
 /// What was found out about a deployment while it is built.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// What it is.
     pub kind: Option<Kind>,
@@ -77,7 +112,8 @@ pub struct Facts {
 }
 
 /// The result of a deployment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Output {
     /// Its manifest is stored.
     Static,
@@ -107,27 +143,35 @@ pub enum LedgerError {
 /// The port's operations.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Takes a queued deployment: it is `building` from now on. `None` when there is nothing to do (it
-    /// was canceled or is done).
-    async fn claim(&self, deployment: &DeploymentId, isolation: &str) -> Result<Option<Work>, LedgerError>;
+    /// Takes a queued deployment, or one whose deployer fell silent: it is `building` from now on. `None` when there is
+    /// nothing to do: it was canceled, is done, or another deployer works on it.
+    async fn claim(&self, claim: &Claim, isolation: &str) -> Result<Option<Work>, LedgerError>;
+    /// Says that this deployer is there and works on these. Gives those that are no longer its own: it must stop working
+    /// on them.
+    async fn keep(&self, claims: &[Claim]) -> Result<Vec<Claim>, LedgerError>;
+    /// Says that this deployer is about to end: its apps are started elsewhere, and then it is to run none. Gives whether
+    /// there is another deployer for them.
+    async fn leave(&self) -> Result<bool, LedgerError>;
+    /// Gives a deployment back unfinished, through no fault of its own: it is `queued` again.
+    async fn give_back(&self, claim: &Claim) -> Result<(), LedgerError>;
     /// Records what was found out.
-    async fn facts(&self, deployment: &DeploymentId, facts: Facts) -> Result<(), LedgerError>;
+    async fn facts(&self, claim: &Claim, facts: Facts) -> Result<(), LedgerError>;
     /// The build ended well: it is `publishing`.
-    async fn built(&self, deployment: &DeploymentId) -> Result<(), LedgerError>;
+    async fn built(&self, claim: &Claim) -> Result<(), LedgerError>;
     /// Its image is stored and its app was started: it is `starting`.
-    async fn started(&self, deployment: &DeploymentId, image: &str) -> Result<(), LedgerError>;
+    async fn started(&self, claim: &Claim, image: &str) -> Result<(), LedgerError>;
     /// It is `ready`; returns once it is live on the edges, or `false` when a newer one is.
-    async fn succeeded(&self, deployment: &DeploymentId, output: Output) -> Result<bool, LedgerError>;
+    async fn succeeded(&self, claim: &Claim, output: Output) -> Result<bool, LedgerError>;
     /// It is `failed`.
-    async fn failed(&self, deployment: &DeploymentId, why: Failure) -> Result<(), LedgerError>;
+    async fn failed(&self, claim: &Claim, why: Failure) -> Result<(), LedgerError>;
     /// The app of a ready deployment; `None` when nobody wants it to run any more.
     async fn wanted_app(&self, deployment: &DeploymentId) -> Result<Option<Wanted>, LedgerError>;
-    /// Every deployment whose app should be running now.
+    /// Every deployment whose app this deployer should run now.
     async fn wanted_apps(&self) -> Result<Vec<DeploymentId>, LedgerError>;
     /// What a running app does now.
     async fn revision(&self, deployment: &DeploymentId, status: RevisionStatus) -> Result<(), LedgerError>;
     /// A start that is wanted [`once`](Wanted::once) did not work; the live deployment stays.
     async fn start_failed(&self, deployment: &DeploymentId, why: Failure) -> Result<(), LedgerError>;
-    /// Returns when [`Self::wanted_apps`] may have changed.
+    /// Returns when [`Self::wanted_apps`] may have changed since this was called last.
     async fn apps_changed(&self);
 }
