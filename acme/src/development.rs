@@ -23,8 +23,8 @@ use x509_parser::parse_x509_certificate;
 
 /// The open certificate's file within the folder.
 const CERTIFICATE_FILE: &str = "ca.pem";
-/// The sealed key's file within the folder.
-const KEY_FILE: &str = "ca.sealed";
+/// The file within the folder that holds it sealed, certificate and key.
+pub const SEALED_FILE: &str = "ca.sealed";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the root is good: as long as a development machine lives, and no browser limits a root.
@@ -113,13 +113,13 @@ impl Authority {
     /// # Errors
     /// When its files can't be used, or were sealed with another key.
     pub fn load_or_create(folder: &Path, keys: &KeyRing, now: Timestamp) -> Result<Self, AuthorityError> {
-        let sealed = folder.join(KEY_FILE);
+        let sealed = folder.join(SEALED_FILE);
         let failed = |source| AuthorityError::File { path: sealed.clone(), source };
         let kept = match std::fs::read_to_string(&sealed) {
             Ok(text) => {
                 let opened = keys.open(text.trim())?;
                 if let Some(anew) = keys.reseal(text.trim())? {
-                    write(folder, KEY_FILE, &anew, None)?;
+                    write(folder, SEALED_FILE, &anew, None)?;
                 }
                 Some(serde_json::from_str::<Kept>(opened.reveal())?)
             }
@@ -135,7 +135,7 @@ impl Authority {
                 let made = make(now)?;
                 let text = Secret::new(serde_json::to_string(&made)?);
                 // Temporary files have mode 0600.
-                write(folder, KEY_FILE, &keys.seal(&text), None)?;
+                write(folder, SEALED_FILE, &keys.seal(&text), None)?;
                 made
             }
         };
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(first.id("a.localhost", at(0)), again.id("a.localhost", at(0)));
         let issued = again.issue("a.localhost", at(1)).unwrap();
         assert!(is_trusted(first.certificate_pem(), &issued.chain_pem, "a.localhost", at(1)));
-        let sealed = std::fs::read_to_string(folder.path().join(KEY_FILE)).unwrap();
+        let sealed = std::fs::read_to_string(folder.path().join(SEALED_FILE)).unwrap();
         assert!(!sealed.contains("PRIVATE"));
         std::fs::remove_file(folder.path().join("master.key")).unwrap();
         let other = MasterKey::load_or_create(&folder.path().join("master.key")).unwrap();

@@ -35,6 +35,7 @@ mod domains;
 mod env;
 pub(crate) mod error;
 mod host_certificates;
+mod ledger;
 pub(crate) mod login_links;
 mod logs;
 mod patience;
@@ -149,6 +150,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/api/v1/openapi.json", get(move || async move { axum::Json((*document).clone()) }))
         .route("/internal/v1/routes", get(route_feed::follow))
         .route("/internal/v1/certificates/{id}", get(certificates::read))
+        .route(&format!("/{}", common::ledger::call::PATH), post(ledger::call))
         .route("/ca.pem", get(certificates::authority))
         .route("/login", get(auth::login))
         .route("/logout", post(auth::logout))

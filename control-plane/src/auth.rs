@@ -123,8 +123,8 @@ pub async fn logout(State(state): State<ApiState>, headers: HeaderMap) -> Result
     Ok((StatusCode::SEE_OTHER, [(SET_COOKIE, gone), (LOCATION, "/".to_owned())]).into_response())
 }
 
-/// Whether an edge may follow the route feed.
-pub fn edge_may(headers: &HeaderMap, feed_token: &Secret) -> bool {
+/// Whether a part of the platform shows its token.
+pub fn shows(headers: &HeaderMap, token: &Secret) -> bool {
     let given = bearer(headers).unwrap_or_default();
-    bool::from(subtle::ConstantTimeEq::ct_eq(given.as_bytes(), feed_token.reveal().as_bytes()))
+    bool::from(subtle::ConstantTimeEq::ct_eq(given.as_bytes(), token.reveal().as_bytes()))
 }

@@ -5,26 +5,31 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use common::certificate::{Challenge, TicketKey};
-use common::id::ProjectId;
+use common::id::{EdgeId, ProjectId};
 use common::route::{Change, FeedMessage, Purge};
 use common::time::Timestamp;
 use tokio::sync::{Mutex, Notify, watch};
 
 use crate::certificates::Certificates;
 use crate::policies::Policies;
+use crate::store::control_planes::ControlPlaneRow;
 use crate::store::deployments::DeploymentRow;
 use crate::store::domains::DomainRow;
 use crate::store::edges::LateEdges;
 use crate::store::{Store, StoreError};
 
 mod edges;
+mod follow;
 mod known;
+mod others;
 mod routes;
 mod table;
 
 use edges::Edge;
+use follow::Followed;
 pub(crate) use known::LONGEST_WAIT;
 use known::{Known, Wait};
+use others::{Elsewhere, Others};
 use table::Table;
 
 /// Bits of a version that count changes since the start; those above count starts.
@@ -35,6 +40,8 @@ const CHANGES: u32 = 32;
 pub struct Hub(Arc<Inner>);
 
 struct Inner {
+    /// Which control plane this is.
+    name: String,
     store: Store,
     base_domain: String,
     policies: Policies,
@@ -44,6 +51,8 @@ struct Inner {
     next_edge: AtomicU64,
     /// Edges by what they say they are, also those that have left.
     known: std::sync::Mutex<Known>,
+    followed: Followed,
+    others: Others,
     /// Taken while the database is told how it stands with an edge, so that the last word is the newest.
     keeping: Mutex<()>,
     /// The last change of challenges that edges were told.
@@ -70,8 +79,8 @@ struct Told {
 }
 
 impl Told {
-    /// Waits until every edge has applied it, or is late; gives which are.
-    async fn arrived(self) -> (Arrived, LateEdges) {
+    /// Waits until every edge that hangs here has applied it, or is late; gives which are.
+    async fn arrived_here(self) -> (Arrived, Vec<EdgeId>) {
         let version = self.version;
         let each = self.waits.into_iter().map(async |wait| (wait.edge.clone(), wait.applied(version).await));
         let (mut edges, mut late) = (0, Vec::new());
@@ -82,13 +91,14 @@ impl Told {
                 None => {}
             }
         }
-        (Arrived { edges, late: self.lost + late.len() }, LateEdges { version, edges: late })
+        (Arrived { edges, late: self.lost + late.len() }, late)
     }
 }
 
 impl Hub {
     /// The table as the database has it, without what authorities ask for and issue: [`crate::issuing`] tells that.
     pub async fn load(
+        name: String,
         store: Store,
         base_domain: String,
         policies: Policies,
@@ -96,6 +106,13 @@ impl Hub {
         ticket_keys: Vec<TicketKey>,
         shown: Arc<Notify>,
     ) -> Result<Self, StoreError> {
+        let now = Timestamp::now();
+        let known = others::known(&store, &name, now).await?;
+        // Said before anything is read: what changes from then on is told to this one.
+        let change = store.numbers().await?.routes;
+        let row = ControlPlaneRow { id: name.clone(), seen_at: now, edges: 0, told: change, behind: Vec::new() };
+        store.put_control_plane(&row).await?;
+        let change = store.numbers().await?.routes;
         let mut table = Table::default();
         // Greater than all before, without a gap from here on, and without a write for each change.
         table.version = store.next_start().await? << CHANGES;
@@ -109,7 +126,6 @@ impl Hub {
             domains.entry(row.project.clone()).or_default().push(row);
         }
         let mut said = store.policies().await?;
-        let now = Timestamp::now();
         for (id, rows) in by_project {
             let policy = policies.effective(said.remove(&id).as_deref())?;
             // Nobody is told: whoever connects gets the snapshot.
@@ -118,11 +134,14 @@ impl Hub {
                 certificates.id(host, now)
             });
         }
+        table.mark_routes(change);
+        let (followed, others) = (Followed::new(change, table.version), Others::new(change));
         let table = Mutex::new(table);
         let (edges, next_edge) = (std::sync::Mutex::default(), AtomicU64::new(1));
-        let known = std::sync::Mutex::new(Known::remembered(store.known_edges().await?, now));
+        let known = std::sync::Mutex::new(known);
         let challenged = watch::channel(0).0;
         Ok(Self(Arc::new(Inner {
+            name,
             store,
             base_domain,
             policies,
@@ -131,6 +150,8 @@ impl Hub {
             edges,
             next_edge,
             known,
+            followed,
+            others,
             keeping: Mutex::default(),
             challenged,
             shown,
@@ -151,9 +172,20 @@ impl Hub {
         self.known().behind(version, None)
     }
 
-    /// Which of the edges that were late with a version are behind it still.
-    pub(crate) fn still_late(&self, late: &LateEdges) -> Option<String> {
-        self.known().behind(late.version, Some(&late.edges))
+    /// Which of the edges that were late with a change are behind it still.
+    pub(crate) async fn still_late(&self, late: &LateEdges) -> Result<Option<String>, StoreError> {
+        let version = {
+            let table = self.0.table.lock().await;
+            let is_own = table.version >> CHANGES == late.version >> CHANGES;
+            if is_own { late.version } else { table.version_with(late.change) }
+        };
+        let here = self.known().behind(version, Some(&late.edges));
+        if here.is_some() || !self.has_others() {
+            return Ok(here);
+        }
+        let elsewhere = self.others().await?.into_iter().flat_map(|row| row.behind);
+        let mut behind = elsewhere.filter(|edge| edge.applied < late.change && late.edges.contains(&edge.edge));
+        Ok(behind.next().map(|edge| known::late(&edge.edge, edge.left)))
     }
 
     /// Changes the table and tells the edges what changed; nothing when nothing changed.
@@ -177,17 +209,18 @@ impl Hub {
         Told { version: table.version, waits: self.known().waits(), lost }
     }
 
-    /// Changes the table, tells the edges what changed, and returns when every edge has applied it, or is late.
+    /// Changes the table, tells the edges that hang here what changed, and returns when every one has applied it, or is
+    /// late.
     async fn publish(&self, change: impl FnOnce(&mut Table) -> Change) -> Arrived {
         let told = self.tell(&mut *self.0.table.lock().await, change);
-        told.arrived().await.0
+        told.arrived_here().await.0
     }
 
     /// Reads a project's routes anew, tells the edges what changed, and returns when every edge has applied it, or is
     /// late; gives which are.
     pub async fn refresh(&self, project: &ProjectId) -> Result<LateEdges, StoreError> {
-        let ((), told) = self.told_after(&[project], std::future::ready(Ok(()))).await?;
-        Ok(told.arrived().await.1)
+        let ((), change, told) = self.told_after(&[project], std::future::ready(Ok(()))).await?;
+        Ok(self.arrived(change, told).await?.1)
     }
 
     /// The same for several projects in one change of the table, after what `write` changes of their rows. A host that
@@ -197,26 +230,57 @@ impl Hub {
         projects: &[&ProjectId],
         write: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let (written, told) = self.told_after(projects, write).await?;
-        told.arrived().await;
+        let (written, change, told) = self.told_after(projects, write).await?;
+        self.arrived(change, told).await?;
         Ok(written)
     }
 
-    /// Reads a project's routes anew and tells the edges what changed, without a wait until they have applied it.
+    /// Reads a project's routes anew and tells the edges that hang here what changed, without a wait until they have
+    /// applied it. Others hear nothing: they know by themselves what the time or another one changed.
     pub async fn announce(&self, project: &ProjectId) -> Result<(), StoreError> {
-        self.told_after(&[project], std::future::ready(Ok(()))).await.map(drop)
+        let mut table = self.0.table.lock().await;
+        self.read_again(&mut table, &[project]).await.map(drop)
     }
 
+    /// Waits until every edge has a change, or is late; gives which are.
+    async fn arrived(&self, change: i64, told: Told) -> Result<(Arrived, LateEdges), StoreError> {
+        let version = told.version;
+        let ((mut arrived, mut edges), elsewhere) =
+            tokio::join!(told.arrived_here(), self.arrived_elsewhere(change));
+        let Elsewhere { arrived: theirs, late, is_one_lost } = elsewhere?;
+        if is_one_lost {
+            // Its edges are this control plane's to wait for, or another's that says of them that they are behind.
+            self.inherit().await?;
+            let waits = self.known().waits();
+            (arrived, edges) = Told { version, waits, lost: 0 }.arrived_here().await;
+        }
+        arrived.edges += theirs.edges;
+        arrived.late += theirs.late;
+        edges.extend(late);
+        Ok((arrived, LateEdges { version, change, edges }))
+    }
+
+    /// Notes a change of projects' routes, tells it to the edges that hang here, and gives its number.
     async fn told_after<T>(
         &self,
         projects: &[&ProjectId],
         write: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<(T, Told), StoreError> {
+    ) -> Result<(T, i64, Told), StoreError> {
         let inner = &self.0;
         // Locked before the rows are written and read, so that older rows never replace newer ones, and nobody else
         // reads the rows of one project before those of the other.
         let mut table = inner.table.lock().await;
         let written = write.await?;
+        // Before they are read: whoever reads them after this number reads at least this.
+        let change = inner.store.note_routes(projects).await?;
+        let told = self.read_again(&mut table, projects).await?;
+        inner.followed.made(change);
+        Ok((written, change, told))
+    }
+
+    /// Reads projects' routes anew, and tells the edges that hang here what changed.
+    async fn read_again(&self, table: &mut Table, projects: &[&ProjectId]) -> Result<Told, StoreError> {
+        let inner = &self.0;
         let mut new = Vec::with_capacity(projects.len());
         for project in projects {
             let ready = inner.store.ready_deployments(Some(project)).await?;
@@ -225,7 +289,7 @@ impl Hub {
             new.push((*project, routes::routes(&inner.base_domain, &ready, &domains, &policy)));
         }
         let now = Timestamp::now();
-        let told = self.tell(&mut table, |table| {
+        let told = self.tell(table, |table| {
             let changes = new
                 .into_iter()
                 .map(|(project, routes)| table.replace(project, routes, |host| inner.certificates.id(host, now)));
@@ -234,7 +298,7 @@ impl Hub {
         for project in projects {
             table.set_told(project, told.version);
         }
-        Ok((written, told))
+        Ok(told)
     }
 
     /// Id of the certificate that edges serve for a name.
@@ -285,8 +349,13 @@ impl Hub {
     }
 
     /// Makes edges forget kept answers, and returns when every edge has, or is late.
-    pub async fn purge(&self, purge: Purge) -> Arrived {
-        self.publish(|_| Change { purges: vec![purge], ..Change::default() }).await
+    pub async fn purge(&self, purge: Purge) -> Result<Arrived, StoreError> {
+        let mut table = self.0.table.lock().await;
+        let change = self.0.store.note_purge(&purge, Timestamp::now()).await?;
+        let told = self.tell(&mut table, |_| Change { purges: vec![purge], ..Change::default() });
+        self.0.followed.made(change);
+        drop(table);
+        Ok(self.arrived(change, told).await?.0)
     }
 
     /// The host that a certificate is for now.

@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Age of proofs of control whose orders are over: the engine gives one up after six hours.
 const CHALLENGES: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long is known what edges were told to forget: control planes look every second.
+const PURGES: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long is known that a name lost its certificate and that an edge was there: control planes look every second.
 const GONE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -53,6 +55,7 @@ async fn forget(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     store.forget_usage(now.before(usage::RETENTION)).await?;
     store.forget_challenges(now.before(CHALLENGES)).await?;
     store.forget_names(now.before(GONE)).await?;
+    store.forget_purges(now.before(PURGES)).await?;
     store.forget_edges(now.before(GONE)).await?;
     store.forget_ended_certificates(now).await
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use acme::development::Authority;
 use common::blob::ObjectStore;
 use common::bus::Bus;
+use common::id::DeployerId;
 use common::ledger::DynLedger;
 use common::queue::Queue;
 use common::secret::{KeyRing, Secret};
@@ -28,6 +29,7 @@ use url::Url;
 pub mod api;
 mod auth;
 mod certificates;
+pub mod development;
 mod domains;
 mod feed;
 mod housekeeping;
@@ -44,7 +46,7 @@ mod zones;
 pub use api::openapi;
 pub use domains::DomainsConfig;
 pub use issuing::{Issuing, IssuingAuthority, IssuingError, TxtRecords};
-pub use lifecycle::Lifecycle;
+use lifecycle::{Lifecycle, Reports};
 pub use store::{StoreError, copy, schema};
 pub use zones::{DnsConfig, InputError, Secondary, ZoneError, Zones, ZonesStartError};
 
@@ -63,7 +65,9 @@ const DEFAULT_HTTP_PORT: u16 = 80;
 /// What the control plane needs to know.
 #[derive(Clone)]
 pub struct Config {
-    /// `sqlite://…`.
+    /// Which control plane of the installation this is, also after a restart.
+    pub name: String,
+    /// `sqlite://…`, or `postgres://…`.
     pub database_url: String,
     /// Where the API listens; port 0 takes a free one.
     pub api: SocketAddr,
@@ -77,8 +81,14 @@ pub struct Config {
     pub api_token: Secret,
     /// What edges show to get the route feed.
     pub feed_token: Secret,
+    /// What deployers show that run elsewhere; without one, the only deployer is in this process.
+    pub deployer_token: Option<Secret>,
+    /// How long a deployer that says nothing is believed to work on what it holds: [`common::ledger::HOLD`], but for tests.
+    pub deployer_hold: Duration,
     /// Isolation of builds and apps, as the deployer found it.
     pub isolation: String,
+    /// Where the API is for people and scripts, when a proxy stands before it.
+    pub public_url: Option<Url>,
     /// Largest source archive accepted, bytes.
     pub max_upload_bytes: u64,
     /// Issues the certificates of hosts that have no other; without one, these have none.
@@ -188,7 +198,7 @@ impl ControlPlane {
         let store = Store::open(&config.database_url).await?;
         store.add_token(&config.api_token, TokenKind::Api, None).await?;
         store.forget_expired_tokens().await?;
-        let api_url = api_url(listening.addr);
+        let api_url = config.public_url.clone().unwrap_or_else(|| api_url(listening.addr));
         let policies = Policies::new(config.https_redirect);
         let certificates = Certificates::new(store.clone(), config.keys.clone(), config.authority.clone());
         let keys = match ticket_keys::rotate(&store, &config.keys, Timestamp::now()).await {
@@ -203,7 +213,9 @@ impl ControlPlane {
         let domain = config.base_domain.clone();
         let changed = Arc::new(Notify::new());
         let heard = Arc::clone(&changed);
-        let hub = Hub::load(store.clone(), domain, policies.clone(), certificates.clone(), keys, heard).await?;
+        let hub = 
+            Hub::load(config.name.clone(), store.clone(), domain, policies.clone(), certificates.clone(), keys, heard)
+                .await?;
         let lookup = Lookup::new(config.lookup.clone());
         let (zones, name_server) =
             Zones::start(store.clone(), config.keys.clone(), config.dns.clone(), lookup.clone()).await?;
@@ -225,6 +237,8 @@ impl ControlPlane {
         tasks.spawn(zones.clone().follow(stop.clone()));
         tasks.spawn(zones.clone().follow_aliases(config.base_domain.clone(), stop.clone()));
         tasks.spawn(lifecycle.clone().sweep(stop.clone()));
+        tasks.spawn(lifecycle.clone().follow(stop.clone()));
+        tasks.spawn(hub.clone().say_what_arrived(stop.clone()));
         tasks.spawn(housekeeping::run(store.clone(), hub.clone(), zones.clone(), config.keys.clone(), stop.clone()));
         tasks.spawn(issuing.clone().run(config.base_domain.clone(), stop.clone()));
         tasks.spawn(domains.clone().run(stop.clone()));
@@ -277,8 +291,8 @@ impl ControlPlane {
 
     /// The port through which a deployer in this process reports.
     #[must_use]
-    pub fn ledger(&self) -> DynLedger {
-        std::sync::Arc::new(self.lifecycle.clone())
+    pub fn ledger(&self, deployer: DeployerId) -> DynLedger {
+        Arc::new(Reports::new(self.lifecycle.clone(), deployer))
     }
 
     /// The certificates that are wanted from authorities.

@@ -13,7 +13,8 @@ use common::queue::{Job, Priority, Queue, QueueError};
 use common::secret::KeyRing;
 use common::source::Source;
 use common::time::Timestamp;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -24,16 +25,18 @@ use crate::store::projects::ProjectRow;
 use crate::store::{Store, StoreError};
 
 mod activation;
+mod claims;
+mod follow;
+mod placement;
 mod reports;
 mod show;
 
-/// How often lost jobs are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
+pub use reports::Reports;
+
+/// How often lost jobs and lost deployers are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often earlier deployments' files are looked at, whose time may be over.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60 * 60);
-/// How often a deployer may take a deployment before it is given up: a build that takes its deployer
-/// down with it must not do so for ever.
-const MAX_ATTEMPTS: i64 = 3;
 /// Change notices that a slow listener may lag behind; it then reads the row anew.
 const NOTICES: usize = 1024;
 
@@ -51,7 +54,14 @@ struct Inner {
     sites_url: Url,
     base_domain: String,
     changes: broadcast::Sender<DeploymentId>,
-    apps_changed: Notify,
+    /// Counts what may change which apps are wanted.
+    apps_changed: watch::Sender<i64>,
+    /// How long a deployer that says nothing is believed to work.
+    hold: Duration,
+    /// Whether deployers run elsewhere: then this process's start says nothing of what they do.
+    has_remote_deployers: bool,
+    /// Since when deployers can be heard.
+    heard_since: std::sync::Mutex<Instant>,
     /// When this process began.
     began: Timestamp,
 }
@@ -107,7 +117,10 @@ impl Lifecycle {
             sites_url: config.sites_url.clone(),
             base_domain: config.base_domain.clone(),
             changes: broadcast::Sender::new(NOTICES),
-            apps_changed: Notify::new(),
+            apps_changed: watch::Sender::new(0),
+            hold: config.deployer_hold,
+            has_remote_deployers: config.deployer_token.is_some(),
+            heard_since: std::sync::Mutex::new(Instant::now()),
             began: Timestamp::now(),
         }))
     }
@@ -117,14 +130,14 @@ impl Lifecycle {
         self.0.changes.subscribe()
     }
 
-    fn changed(&self, id: &DeploymentId) {
-        // Nobody may be listening.
-        let _ = self.0.changes.send(id.clone());
-    }
-
-    /// What a crash left: deployments that were being worked on begin anew, and no app runs.
+    /// What a crash left. When the deployer was part of the process that is gone, deployments that were being worked on
+    /// begin anew, and no app runs.
     pub(crate) async fn recover(&self) -> Result<(), StoreError> {
+        if self.0.has_remote_deployers {
+            return self.settle_all(Timestamp::now()).await;
+        }
         self.0.store.forget_revisions().await?;
+        self.0.store.forget_deployers(None).await?;
         for project in self.0.hub.projects().await {
             self.0.hub.announce(&project).await?;
         }
@@ -133,22 +146,6 @@ impl Lifecycle {
             if row.state != State::Queued {
                 self.requeue(&row).await?;
             }
-        }
-        Ok(())
-    }
-
-    /// A deployment whose deployer is gone is queued again, or given up after some attempts.
-    async fn requeue(&self, row: &DeploymentRow) -> Result<(), StoreError> {
-        let event = if row.attempts >= MAX_ATTEMPTS {
-            Event::Failed(Failure::new(
-                "worker_lost",
-                format!("The deployer was lost {MAX_ATTEMPTS} times while it worked on this deployment. Deploy again."),
-            ))
-        } else {
-            Event::WorkerLost
-        };
-        if self.step(row, event).await?.is_some_and(|state| state.is_final()) {
-            self.end_log(&row.id, "The deployment failed: its deployer was lost again and again.").await;
         }
         Ok(())
     }
@@ -162,6 +159,14 @@ impl Lifecycle {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
+            if let Err(e) = self.take_back().await {
+                self.was_deaf();
+                tracing::error!(error = %e, retry_in_s = SWEEP_EVERY.as_secs(), "lost deployers can't be looked for");
+            }
+            if let Err(e) = self.replace_lost().await {
+                self.was_deaf();
+                tracing::error!(error = %e, retry_in_s = SWEEP_EVERY.as_secs(), "apps without a deployer can't be looked for");
+            }
             if let Err(e) = self.enqueue_waiting().await {
                 tracing::error!(error = %e, retry_in_s = SWEEP_EVERY.as_secs(), "waiting deployments can't be queued");
             }
@@ -170,7 +175,7 @@ impl Lifecycle {
             }
             self.0.hub.forget_edges();
             match self.0.store.forget_past_wishes().await {
-                Ok(true) => self.0.apps_changed.notify_one(),
+                Ok(true) => self.apps_changed().await,
                 Ok(false) => {}
                 Err(e) => tracing::error!(error = %e, "apps that nobody asks for any more can't be found"),
             }
@@ -258,26 +263,24 @@ impl Lifecycle {
     /// Applies an event to a row; `None` when the state does not allow it or changed meanwhile.
     async fn step(&self, row: &DeploymentRow, event: Event) -> Result<Option<State>, StoreError> {
         let Ok(next) = row.state.on(event) else { return Ok(None) };
-        if !self.0.store.transition(&row.id, &row.state, &next).await? {
+        if !self.0.store.transition(row, &next).await? {
             return Ok(None);
         }
         self.changed(&row.id);
         Ok(Some(next))
     }
 
-    /// Adds a line of the platform to the build log.
-    async fn say(&self, id: &DeploymentId, text: &str) {
-        let line = Line { time: Timestamp::now(), stream: StreamName::System, text: text.to_owned() };
-        if let Err(e) = self.0.bus.append(&Topic::build(id.clone()), vec![line]).await {
-            tracing::warn!(deployment = %id, error = %e, "a line can't be added to the build log");
-        }
-    }
-
-    /// Adds the last line and ends the build log.
+    /// Adds the last line and ends the build log, unless it has ended.
     async fn end_log(&self, id: &DeploymentId, text: &str) {
-        self.say(id, text).await;
-        if let Err(e) = self.0.bus.finish(&Topic::build(id.clone())).await {
-            tracing::warn!(deployment = %id, error = %e, "the build log can't be ended");
+        let (topic, time) = (Topic::build(id.clone()), Timestamp::now());
+        let last = Line { time, stream: StreamName::System, text: text.to_owned() };
+        let ended = match self.0.bus.append(&topic, vec![last]).await {
+            Ok(_) => self.0.bus.finish(&topic).await,
+            Err(BusError::Finished { .. }) => Ok(()),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = ended {
+            tracing::warn!(deployment = %id, error = %e, "a build log can't be ended");
         }
     }
 
@@ -287,17 +290,7 @@ impl Lifecycle {
         if !row.state.is_final() || row.finished_at >= Some(self.0.began) {
             return;
         }
-        let text = "The log ends here: AstroCloud was restarted when the deployment had just ended.".to_owned();
-        let last = Line { time: Timestamp::now(), stream: StreamName::System, text };
-        let topic = Topic::build(row.id.clone());
-        let ended = match self.0.bus.append(&topic, vec![last]).await {
-            Ok(_) => self.0.bus.finish(&topic).await,
-            Err(BusError::Finished { .. }) => Ok(()),
-            Err(e) => Err(e),
-        };
-        if let Err(e) = ended {
-            tracing::warn!(deployment = %row.id, error = %e, "a build log can't be ended");
-        }
+        self.end_log(&row.id, "The log ends here: AstroCloud was restarted when the deployment had just ended.").await;
     }
 
     /// Cancels a deployment that has not ended. One that has stays as it is.
@@ -331,7 +324,7 @@ impl Lifecycle {
         }
         self.0.store.delete_project(&project.id).await?;
         self.0.hub.refresh(&project.id).await?;
-        self.0.apps_changed.notify_one();
+        self.apps_changed().await;
         for row in all {
             self.0.bus.remove(&row.id).await?;
             common::blob::delete(&self.0.blobs, &common::manifest::manifest_key(&row.id)).await?;

@@ -10,11 +10,16 @@ pub mod acme;
 pub mod apps;
 pub mod certificates;
 pub mod challenges;
+pub mod changes;
+pub mod claims;
+pub mod control_planes;
 pub mod copy;
+pub mod deployers;
 pub mod deployments;
 pub mod domains;
 pub mod edges;
 pub mod env;
+pub mod installation;
 pub mod name_servers;
 pub mod policies;
 pub mod projects;
@@ -164,6 +169,18 @@ where
 {
     let text: String = row.try_get(column)?;
     text.parse().map_err(|e: T::Err| StoreError::Unreadable { what: column, detail: e.to_string() })
+}
+
+/// A column whose text, if there is one, is parsed by `T`.
+fn optional<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError>
+where
+    T::Err: std::fmt::Display,
+{
+    let text: Option<String> = row.try_get(column)?;
+    let read = |text: String| {
+        text.parse().map_err(|e: T::Err| StoreError::Unreadable { what: column, detail: e.to_string() })
+    };
+    text.map(read).transpose()
 }
 
 /// A column that holds JSON.

@@ -28,7 +28,7 @@ pub(super) async fn read(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<Certificate>, ApiError> {
-    if !auth::edge_may(&headers, &state.0.config.feed_token) {
+    if !auth::shows(&headers, &state.0.config.feed_token) {
         return Err(ApiError::new(401, "unauthorized", "Certificates need the edges' token."));
     }
     let none = || ApiError::not_found(format!("No host has the certificate `{id}` now."));

@@ -25,7 +25,7 @@ pub(super) async fn create(
 ) -> Result<Json<PurgeResult>, ApiError> {
     let project = state.project(&project).await?;
     let what = state.purged(&project, request).await?;
-    let arrived = state.0.hub.purge(Purge { project: project.name.to_string(), what }).await;
+    let arrived = state.0.hub.purge(Purge { project: project.name.to_string(), what }).await?;
     Ok(Json(PurgeResult { edges: arrived.edges, late: arrived.late }))
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn follow(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
-    if !auth::edge_may(&headers, &state.0.config.feed_token) {
+    if !auth::shows(&headers, &state.0.config.feed_token) {
         return Err(ApiError::new(401, "unauthorized", "The route feed needs the edges' token."));
     }
     let name = headers.get(EDGE_HEADER).and_then(|name| name.to_str().ok()).filter(|name| name.len() <= MAX_NAME);

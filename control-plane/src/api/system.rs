@@ -21,6 +21,7 @@ pub(super) async fn system(Extract(state): Extract<State>) -> Result<Json<System
         name_servers: state.0.zones.name_servers().await?,
         authorities: state.0.issuing.authorities().to_vec(),
         certificate: wildcard.as_ref().map(show),
+        control_planes: state.0.hub.company().await?,
     }))
 }
 

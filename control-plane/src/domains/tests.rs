@@ -34,7 +34,8 @@ impl Accounts {
         let certificates = Certificates::new(store.clone(), keys.clone(), None);
         let (base, changed) = ("apps.example", Arc::new(Notify::new()));
         let policies = Policies::new(false);
-        let hub = Hub::load(store.clone(), base.into(), policies, certificates, Vec::new(), Arc::clone(&changed));
+        let hub = 
+            Hub::load("here".into(), store.clone(), base.into(), policies, certificates, Vec::new(), changed.clone());
         let hub = hub.await.unwrap();
         let issuing = Issuing::new(store.clone(), keys, Vec::new(), Vec::new(), hub.clone(), changed).await.unwrap();
         let lookup = Lookup::new(lookup::Settings {

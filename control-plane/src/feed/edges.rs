@@ -56,7 +56,11 @@ impl Connection {
             *v = version.max(*v);
             newer
         });
-        self.hub.known().applied(&self.edge, self.id, version);
+        let is_first = self.hub.known().applied(&self.edge, self.id, version);
+        if is_first {
+            // Not before: until it has what was told here, another control plane may wait for it.
+            self.hub.keep(self.edge.clone());
+        }
     }
 
     /// The edge's process took its leave: nobody waits for it to come back; nor for the edge when it `is_gone` itself.
@@ -111,25 +115,24 @@ impl Hub {
         self.edges().insert(id, connected);
         self.known().connect(edge.clone(), is_named, id);
         drop(table);
-        if is_named {
-            self.keep(edge.clone());
-        }
         tokio::spawn(report(self.clone(), name.clone(), seen));
         Connection { hub: self.clone(), id, name, edge, is_gone: false, messages, applied }
     }
 
     /// Has the database remember how it stands with an edge, without a wait: edges are told routes also when the
     /// database is away. What it does not learn costs at most a wait after the next start.
-    fn keep(&self, edge: EdgeId) {
+    pub(super) fn keep(&self, edge: EdgeId) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let this = self.clone();
         runtime.spawn(async move {
             let _turn = this.0.keeping.lock().await;
             let kept = this.known().kept(&edge);
+            let (store, name) = (&this.0.store, &this.0.name);
             let done = match kept {
-                Kept::Connected => this.0.store.put_known_edge(&edge, None).await,
-                Kept::Left(at) => this.0.store.put_known_edge(&edge, Some(at)).await,
-                Kept::Unknown => this.0.store.forget_known_edge(&edge).await,
+                Kept::Connected => store.put_known_edge(&edge, name).await,
+                Kept::Silent => Ok(()),
+                Kept::Left(at) => store.known_edge_left(&edge, name, at).await,
+                Kept::Unknown => store.forget_known_edge(&edge, name).await,
             };
             if let Err(error) = done {
                 tracing::warn!(%edge, %error, "how it stands with an edge is not remembered");

@@ -72,7 +72,10 @@ pub(super) struct Known(HashMap<EdgeId, Edge>);
 /// How an edge stands, as it is kept in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
+    /// It is connected, and has applied what it was told first.
     Connected,
+    /// It is connected, and has not applied anything yet: what was kept before counts.
+    Silent,
     Left(Timestamp),
     Unknown,
 }
@@ -132,13 +135,55 @@ impl Known {
         edge.update(|standing| (standing.connected, standing.left) = (Instant::now(), None));
     }
 
-    /// A connection says that it applied a version.
-    pub(super) fn applied(&mut self, id: &EdgeId, connection: u64, version: u64) {
-        let Some(edge) = self.0.get_mut(id) else { return };
-        if let Some(applied) = edge.connections.get_mut(&connection) {
-            *applied = version.max(*applied);
-            edge.update(|_| {});
+    /// A connection says that it applied a version. Gives whether it is the first word of an edge that says who it is.
+    pub(super) fn applied(&mut self, id: &EdgeId, connection: u64, version: u64) -> bool {
+        let Some(edge) = self.0.get_mut(id) else { return false };
+        let Some(applied) = edge.connections.get_mut(&connection) else { return false };
+        let is_first = *applied == 0 && version > 0;
+        *applied = version.max(*applied);
+        edge.update(|_| {});
+        is_first && edge.is_named
+    }
+
+    /// How many edges are connected.
+    pub(super) fn connected(&self) -> usize {
+        self.0.values().filter(|edge| !edge.connections.is_empty()).count()
+    }
+
+    /// Edges that are connected, and said who they are.
+    pub(super) fn named(&self) -> Vec<EdgeId> {
+        let named = self.0.iter().filter(|(_, edge)| edge.is_named && !edge.connections.is_empty());
+        named.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether any edge has left.
+    pub(super) fn has_left(&self) -> bool {
+        self.0.values().any(|edge| edge.connections.is_empty())
+    }
+
+    /// Edges whose control plane is gone, and when they left it: they are waited for here from now on.
+    pub(super) fn inherit(&mut self, edges: Vec<(EdgeId, Timestamp)>) {
+        for (id, left) in edges {
+            if !self.0.contains_key(&id) {
+                self.edge(id, true).update(|standing| standing.left = Some(Left::since(left)));
+            }
         }
+    }
+
+    /// Edges that hang on other control planes: those that have left are waited for there.
+    pub(super) fn part_with(&mut self, edges: &[EdgeId]) {
+        for id in edges {
+            if self.0.get(id).is_some_and(|edge| edge.connections.is_empty()) {
+                self.0.remove(id);
+            }
+        }
+    }
+
+    /// The edges that have not applied a version: the one that each has applied, and when it left.
+    pub(super) fn behind_of(&self, version: u64) -> Vec<(EdgeId, u64, Option<Timestamp>)> {
+        let each = self.0.iter().map(|(id, edge)| (id, *edge.standing.borrow()));
+        let behind = each.filter(|(_, now)| now.applied < version);
+        behind.map(|(id, now)| (id.clone(), now.applied, now.left.map(|left| left.since))).collect()
     }
 
     /// A connection has ended; the edge is not known any more when it was its last, and it `is_gone` for good or never
@@ -201,7 +246,11 @@ impl Known {
     /// How it stands with an edge, to be kept.
     pub(super) fn kept(&self, id: &EdgeId) -> Kept {
         match self.0.get(id) {
-            Some(edge) => edge.standing.borrow().left.map_or(Kept::Connected, |left| Kept::Left(left.since)),
+            Some(edge) => match edge.standing.borrow().left {
+                Some(left) => Kept::Left(left.since),
+                None if edge.connections.values().all(|applied| *applied == 0) => Kept::Silent,
+                None => Kept::Connected,
+            },
             None => Kept::Unknown,
         }
     }
@@ -216,6 +265,14 @@ impl Known {
         let gone: Vec<_> = away.into_iter().enumerate().filter(old).map(|(_, (_, id))| id).collect();
         gone.iter().for_each(|id| drop(self.0.remove(id)));
         gone
+    }
+}
+
+/// That an edge is behind a change which is not waited for any more.
+pub(super) fn late(edge: &EdgeId, left: Option<Timestamp>) -> String {
+    match left {
+        Some(since) => format!("Edge {edge} is away since {since}, and may serve what was live before until it is back."),
+        None => format!("Edge {edge} is slow, and may serve what was live before for some moments."),
     }
 }
 
@@ -282,8 +339,9 @@ mod tests {
         edges.applied(&id, 1, 5);
         assert!(edges.behind(5, None).is_some());
         edges.disconnect(&id, 1, true);
+        assert_eq!(edges.kept(&id), Kept::Silent, "the one that stays has not said anything");
+        assert!(edges.applied(&id, 2, 5));
         assert_eq!(edges.kept(&id), Kept::Connected);
-        edges.applied(&id, 2, 5);
         assert_eq!(only(&edges).applied(5).await, Some(true));
     }
 
@@ -296,6 +354,21 @@ mod tests {
         assert!(!edges.disconnect(&anonymous, 2, false));
         assert_eq!(edges.kept(&anonymous), Kept::Unknown);
         assert!(matches!(edges.kept(&named), Kept::Left(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edge_that_left_for_another_control_plane_is_waited_for_there() {
+        let (id, stays, mut edges) = (EdgeId::new(), EdgeId::new(), Known::default());
+        edges.connect(id.clone(), true, 1);
+        edges.connect(stays.clone(), true, 2);
+        edges.disconnect(&id, 1, false);
+        let waiting = tokio::spawn(edges.waits().into_iter().find(|wait| wait.edge == id).unwrap().applied(1));
+        edges.part_with(&[id.clone(), stays.clone()]);
+        assert_eq!(waiting.await.unwrap(), None);
+        assert_eq!((edges.waits().len(), edges.has_left()), (1, false), "one that is connected here stays");
+        edges.inherit(vec![(id.clone(), Timestamp::now()), (stays, Timestamp::now())]);
+        assert_eq!(edges.behind_of(1).len(), 2);
+        assert_eq!((edges.connected(), edges.has_left()), (1, true));
     }
 
     #[tokio::test]

@@ -22,6 +22,8 @@ pub(super) struct Table {
     challenges: Vec<Challenge>,
     /// Versions from which on challenges up to a change are told, oldest first.
     marks: VecDeque<(u64, i64)>,
+    /// Versions from which on routes up to a change are told, oldest first.
+    routes: VecDeque<(u64, i64)>,
     pub(super) ticket_keys: Vec<TicketKey>,
 }
 
@@ -179,7 +181,25 @@ impl Table {
 
     /// The change up to which an edge shows all challenges that has applied a version.
     pub(super) fn challenges_at(&self, version: u64) -> Option<i64> {
-        self.marks.iter().rev().find(|(from, _)| *from <= version).map(|(_, change)| *change)
+        at(&self.marks, version)
+    }
+
+    /// Notes that from this version on routes up to a change are told.
+    pub(super) fn mark_routes(&mut self, change: i64) {
+        if self.routes.len() == MARKS {
+            self.routes.pop_front();
+        }
+        self.routes.push_back((self.version, change));
+    }
+
+    /// The change up to which an edge has all routes that has applied a version.
+    pub(super) fn routes_at(&self, version: u64) -> Option<i64> {
+        at(&self.routes, version)
+    }
+
+    /// A version that has all routes up to a change.
+    pub(super) fn version_with(&self, change: i64) -> u64 {
+        self.routes.iter().find(|(_, told)| *told >= change).map_or(self.version, |(from, _)| *from)
     }
 
     /// The host that a certificate of the development authority is for now.
@@ -210,6 +230,11 @@ impl Table {
     pub(super) fn hosts(&self, project: &ProjectId) -> impl Iterator<Item = &String> {
         self.projects.get(project).into_iter().flat_map(BTreeMap::keys)
     }
+}
+
+/// The last mark that a version has.
+fn at(marks: &VecDeque<(u64, i64)>, version: u64) -> Option<i64> {
+    marks.iter().rev().find(|(from, _)| *from <= version).map(|(_, change)| *change)
 }
 
 /// Two changes that follow one another as one. What the first removes, the second may add again.

@@ -63,7 +63,7 @@ impl Lifecycle {
             None => drop(self.0.hub.refresh(&row.project).await?),
         }
         // Not before: an app that was live is still asked until then.
-        self.0.apps_changed.notify_one();
+        self.apps_changed().await;
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl Lifecycle {
             let late = Some(&late).filter(|late| !late.edges.is_empty());
             this.0.store.settle(&flip, late).await?;
             this.changed(&flip.deployment);
-            this.0.apps_changed.notify_one();
+            this.apps_changed().await;
             tracing::info!(deployment = %flip.deployment, late = late.map_or(0, |late| late.edges.len()), "live");
             Ok(())
         });
@@ -108,7 +108,7 @@ impl Lifecycle {
     async fn start_and_activate(&self, row: &DeploymentRow) -> Result<(), LifecycleError> {
         let mut changes = self.changes();
         self.0.store.want_activation(&row.id).await?;
-        self.0.apps_changed.notify_one();
+        self.apps_changed().await;
         let outcome = tokio::time::timeout(START_TIMEOUT, async {
             loop {
                 let now = self.row(&row.id).await?;
@@ -135,7 +135,7 @@ impl Lifecycle {
             Err(_) => {
                 let reason = format!("it did not start within {} s", START_TIMEOUT.as_secs());
                 self.0.store.fail_activation(&row.id, &reason).await?;
-                self.0.apps_changed.notify_one();
+                self.apps_changed().await;
                 Err(LifecycleError::DidNotStart { id: row.id.clone(), reason })
             }
         }
@@ -149,7 +149,7 @@ impl Lifecycle {
         }
         self.0.store.want_until(id, Timestamp::now().after(ON_REQUEST)).await?;
         if matches!(row.revision, None | Some(RevisionStatus::Stopped)) {
-            self.0.apps_changed.notify_one();
+            self.apps_changed().await;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use url::Url;
 use super::Lifecycle;
 use crate::store::StoreError;
 use crate::store::deployments::{Before, DeploymentRow};
+use crate::store::edges::LateEdges;
 use crate::store::projects::ProjectRow;
 
 impl Lifecycle {
@@ -16,6 +17,14 @@ impl Lifecycle {
         // Labels are checked names below a checked domain.
         let _ = url.set_host(Some(&format!("{label}.{}", self.0.base_domain)));
         url
+    }
+
+    /// Which of the edges that were late are so still.
+    pub(super) async fn still_late(&self, late: Option<&LateEdges>) -> Result<Option<String>, StoreError> {
+        match late {
+            Some(late) => self.0.hub.still_late(late).await,
+            None => Ok(None),
+        }
     }
 
     /// A project as the API shows it.
@@ -48,7 +57,7 @@ impl Lifecycle {
                 (Status::Activating, Some(Failure::new("edges", waits_for)))
             }
             State::Ready if row.live => {
-                let late = row.late_edges.and_then(|late| self.0.hub.still_late(&late));
+                let late = self.still_late(row.late_edges.as_ref()).await?;
                 (Status::Live, late.map(|late| Failure::new("late_edges", late)))
             }
             State::Ready if row.activation_wanted => {

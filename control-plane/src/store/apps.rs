@@ -4,7 +4,7 @@ use common::id::DeploymentId;
 use common::revision::RevisionStatus;
 use common::time::Timestamp;
 
-use super::{Store, StoreError, parsed, to_json};
+use super::{Store, StoreError, to_json};
 
 impl Store {
     /// Records what its app does.
@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn forget_revisions(&self) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET revision = $1 WHERE revision IS NOT NULL")
+        sqlx::query("UPDATE deployments SET revision = $1, placed_on = NULL, runs_on = NULL WHERE revision IS NOT NULL")
             .bind(to_json("revision", &RevisionStatus::Stopped)?)
             .execute(&self.pool)
             .await?;
@@ -55,22 +55,6 @@ impl Store {
             .execute(&self.pool)
             .await?;
         Ok(())
-    }
-
-    /// Every app that should run: the live ones, those that a rollback waits for, and those that visitors asked for.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn wanted_apps(&self) -> Result<Vec<DeploymentId>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT d.id FROM deployments d JOIN projects p ON p.id = d.project \
-             WHERE d.state = 'ready' AND d.kind = 'node' AND d.image IS NOT NULL \
-             AND (p.live_deployment = d.id OR d.activation_wanted = 1 OR d.wanted_until > $1)",
-        )
-        .bind(Timestamp::now().as_millis())
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(|row| parsed(row, "id")).collect()
     }
 
     /// Visitors ask for the app of a ready deployment: it runs until then.

@@ -1,7 +1,7 @@
 //! Rows of deployments, and the pointer flip that makes one live.
 
 use common::deployment::{Failure, Kind, State};
-use common::id::{DeploymentId, ProjectId};
+use common::id::{ClaimId, DeployerId, DeploymentId, ProjectId};
 use common::ledger::Facts;
 use common::name::ProjectName;
 use common::project::Settings;
@@ -12,7 +12,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::edges::LateEdges;
-use super::{Store, StoreError, json, optional_json, parsed, to_json};
+use super::{Store, StoreError, json, optional, optional_json, parsed, to_json};
 
 /// A deployment's row, with its project's name.
 #[derive(Clone, Debug)]
@@ -57,10 +57,20 @@ pub struct DeploymentRow {
     pub activation_wanted: bool,
     /// Why the last such start did not work.
     pub activation_failure: Option<String>,
+    /// The deployer that is to run its app.
+    pub placed_on: Option<DeployerId>,
+    /// The deployer whose word its revision is.
+    pub runs_on: Option<DeployerId>,
     /// Until when its app runs because visitors asked for it.
     pub wanted_until: Option<Timestamp>,
     /// How often a deployer took it.
     pub attempts: i64,
+    /// The claim of the deployer that works on it, or did last.
+    pub claim: Option<ClaimId>,
+    /// Which deployer that is.
+    pub deployer: Option<DeployerId>,
+    /// Until when nobody else may take it.
+    pub claimed_until: Option<Timestamp>,
     /// When it last stopped being live.
     pub live_until: Option<Timestamp>,
     /// When it was asked for.
@@ -76,6 +86,12 @@ impl DeploymentRow {
     #[must_use]
     pub fn runs(&self) -> bool {
         self.revision.as_ref().is_some_and(|revision| revision.endpoints().is_some())
+    }
+
+    /// The claim that counts, as its column is compared; empty when there is none.
+    #[must_use]
+    pub fn held_by(&self) -> &str {
+        self.claim.as_ref().map_or("", ClaimId::as_str)
     }
 }
 
@@ -155,8 +171,13 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
         revision: optional_json(row, "revision")?,
         activation_wanted: row.try_get::<i64, _>("activation_wanted")? == 1,
         activation_failure: row.try_get("activation_failure")?,
+        placed_on: optional(row, "placed_on")?,
+        runs_on: optional(row, "runs_on")?,
         wanted_until: time("wanted_until")?,
         attempts: row.try_get("attempts")?,
+        claim: optional(row, "claim")?,
+        deployer: optional(row, "deployer")?,
+        claimed_until: time("claimed_until")?,
         live_until: time("live_until")?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
         started_at: time("started_at")?,
@@ -281,42 +302,44 @@ impl Store {
         Ok(Before { queued: counted.try_get("queued")?, own: counted.try_get("own")? })
     }
 
-    /// Stores a transition from state `from` to state `to`. `false` when the row is in `from` no more:
+    /// Stores the transition of a row to state `to`. `false` when the row is in its state, or its deployer's, no more:
     /// somebody else was faster.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn transition(&self, id: &DeploymentId, from: &State, to: &State) -> Result<bool, StoreError> {
-        transition(&mut *self.pool.acquire().await?, id, from, to).await
+    pub async fn transition(&self, row: &DeploymentRow, to: &State) -> Result<bool, StoreError> {
+        transition(&mut *self.pool.acquire().await?, row, to).await
     }
 
-    /// Stores that a deployment ended well, and makes it live: both or neither. `Some(false)` when it is not live,
-    /// because one that was asked for later has been; `None` when the row is in its state no more.
+    /// Stores that a deployment ended well, with its image and where its app answers if it is one, and makes it live: all
+    /// or nothing. `Some(false)` when it is not live, because one that was asked for later has been; `None` when the row
+    /// is in its state, or its deployer's, no more.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn succeed(&self, row: &DeploymentRow, ready: &State) -> Result<Option<bool>, StoreError> {
+    pub async fn succeed(
+        &self,
+        row: &DeploymentRow,
+        ready: &State,
+        app: Option<(&str, &RevisionStatus, &DeployerId)>,
+    ) -> Result<Option<bool>, StoreError> {
         let mut tx = self.pool.begin().await?;
         lock(&mut tx, &row.project).await?;
-        if !transition(&mut tx, &row.id, &row.state, ready).await? {
+        if !transition(&mut tx, row, ready).await? {
             return Ok(None);
+        }
+        if let Some((image, revision, deployer)) = app {
+            sqlx::query("UPDATE deployments SET image = $2, revision = $3, placed_on = $4, runs_on = $4 WHERE id = $1")
+                .bind(row.id.as_str())
+                .bind(image)
+                .bind(to_json("revision", revision)?)
+                .bind(deployer.as_str())
+                .execute(&mut *tx)
+                .await?;
         }
         let live = flip(&mut tx, &row.project, &row.id, true).await?;
         tx.commit().await?;
         Ok(Some(live))
-    }
-
-    /// Records how the build is isolated.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn set_isolation(&self, id: &DeploymentId, isolation: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET isolation = $2 WHERE id = $1")
-            .bind(id.as_str())
-            .bind(isolation)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
     }
 
     /// Records what was found out; the commit becomes part of the source, so that a redeploy builds the
@@ -331,25 +354,27 @@ impl Store {
         }
         sqlx::query(
             "UPDATE deployments SET kind = COALESCE($2, kind), framework = COALESCE($3, framework), source = $4 \
-             WHERE id = $1",
+             WHERE id = $1 AND COALESCE(claim, '') = $5",
         )
         .bind(row.id.as_str())
         .bind(facts.kind.map(Kind::as_str))
         .bind(facts.framework)
         .bind(to_json("source", &source)?)
+        .bind(row.held_by())
         .execute(&self.pool)
         .await?;
         Ok(())
     }
 
-    /// Records its image.
+    /// Records the image of a deployment that a deployer works on.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn set_image(&self, id: &DeploymentId, image: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET image = $2 WHERE id = $1")
-            .bind(id.as_str())
+    pub async fn set_image(&self, row: &DeploymentRow, image: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET image = $2 WHERE id = $1 AND COALESCE(claim, '') = $3")
+            .bind(row.id.as_str())
             .bind(image)
+            .bind(row.held_by())
             .execute(&self.pool)
             .await?;
         Ok(())
@@ -369,33 +394,24 @@ impl Store {
 }
 
 /// Stores a transition; see [`Store::transition`].
-async fn transition(
-    connection: &mut AnyConnection,
-    id: &DeploymentId,
-    from: &State,
-    to: &State,
-) -> Result<bool, StoreError> {
-    let now = Timestamp::now().as_millis();
+async fn transition(connection: &mut AnyConnection, row: &DeploymentRow, to: &State) -> Result<bool, StoreError> {
     let failure = match to {
         State::Failed(why) | State::Canceled(why) => Some(why),
         _ => None,
     };
-    let claimed = matches!((from, to), (State::Queued, State::Building));
     let done = sqlx::query(
         "UPDATE deployments SET state = $3, failure_code = $4, failure_message = $5, \
-         started_at = CASE WHEN $6 = 1 THEN $7 ELSE started_at END, \
-         attempts = attempts + $6, \
-         finished_at = CASE WHEN $8 = 1 THEN $7 ELSE NULL END \
-         WHERE id = $1 AND state = $2",
+         finished_at = CASE WHEN $7 = 1 THEN $6 ELSE NULL END \
+         WHERE id = $1 AND state = $2 AND COALESCE(claim, '') = $8",
     )
-    .bind(id.as_str())
-    .bind(from.as_str())
+    .bind(row.id.as_str())
+    .bind(row.state.as_str())
     .bind(to.as_str())
     .bind(failure.map(|f| f.code.as_str()))
     .bind(failure.map(|f| f.message.as_str()))
-    .bind(i64::from(claimed))
-    .bind(now)
+    .bind(Timestamp::now().as_millis())
     .bind(i64::from(to.is_final()))
+    .bind(row.held_by())
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)

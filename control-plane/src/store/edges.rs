@@ -11,8 +11,11 @@ use super::{Store, StoreError, parsed, to_json};
 /// Edges that had not applied a version of the routes when they were waited for no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateEdges {
-    /// The version.
+    /// The version, of the control plane that waited.
     pub version: u64,
+    /// Number of the change of routes that it has.
+    #[serde(default)]
+    pub change: i64,
     /// Which.
     pub edges: Vec<EdgeId>,
 }
@@ -48,12 +51,16 @@ fn read(row: &AnyRow) -> Result<Activating, StoreError> {
 }
 
 impl Store {
-    /// Every edge that is known, and when it left; nothing for one that was connected when it was written last.
+    /// The edges that hung on a control plane last, and when each left; nothing for one that was connected when it was
+    /// written last.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn known_edges(&self) -> Result<Vec<(EdgeId, Option<Timestamp>)>, StoreError> {
-        let rows = sqlx::query("SELECT id, left_at FROM known_edges").fetch_all(&self.pool).await?;
+    pub async fn known_edges(&self, control_plane: &str) -> Result<Vec<(EdgeId, Option<Timestamp>)>, StoreError> {
+        let rows = sqlx::query("SELECT id, left_at FROM known_edges WHERE control_plane = $1")
+            .bind(control_plane)
+            .fetch_all(&self.pool)
+            .await?;
         let edge = |row: &AnyRow| -> Result<_, StoreError> {
             let left: Option<i64> = row.try_get("left_at")?;
             Ok((parsed(row, "id")?, left.map(Timestamp::from_millis)))
@@ -61,27 +68,58 @@ impl Store {
         rows.iter().map(edge).collect()
     }
 
-    /// Records that an edge is connected (nothing) or when it left.
+    /// The edges that hang on other control planes.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn put_known_edge(&self, id: &EdgeId, left: Option<Timestamp>) -> Result<(), StoreError> {
+    pub async fn edges_of_others(&self, control_plane: &str) -> Result<Vec<EdgeId>, StoreError> {
+        let rows = sqlx::query("SELECT id FROM known_edges WHERE control_plane <> $1 AND left_at IS NULL")
+            .bind(control_plane)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| parsed(row, "id")).collect()
+    }
+
+    /// Records that an edge hangs on a control plane.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn put_known_edge(&self, id: &EdgeId, control_plane: &str) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO known_edges (id, left_at) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET left_at = excluded.left_at",
+            "INSERT INTO known_edges (id, left_at, control_plane) VALUES ($1, NULL, $2) \
+             ON CONFLICT (id) DO UPDATE SET left_at = NULL, control_plane = excluded.control_plane",
         )
         .bind(id.as_str())
-        .bind(left.map(Timestamp::as_millis))
+        .bind(control_plane)
         .execute(&self.pool)
         .await?;
         Ok(())
     }
 
-    /// Forgets an edge that is gone for good.
+    /// Records when an edge left a control plane, unless it hangs on another one by now.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn forget_known_edge(&self, id: &EdgeId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM known_edges WHERE id = $1").bind(id.as_str()).execute(&self.pool).await?;
+    pub async fn known_edge_left(&self, id: &EdgeId, control_plane: &str, at: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("UPDATE known_edges SET left_at = $3 WHERE id = $1 AND control_plane = $2")
+            .bind(id.as_str())
+            .bind(control_plane)
+            .bind(at.as_millis())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets an edge that is gone for good, unless it hangs on another control plane.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub async fn forget_known_edge(&self, id: &EdgeId, control_plane: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM known_edges WHERE id = $1 AND control_plane = $2")
+            .bind(id.as_str())
+            .bind(control_plane)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

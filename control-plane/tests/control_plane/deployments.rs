@@ -7,7 +7,7 @@ use common::revision::RevisionStatus;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{Platform, within};
+use crate::support::{Platform, until, within};
 
 #[tokio::test]
 async fn a_deployment_goes_from_queued_to_live_and_each_state_is_told_as_it_is() {
@@ -26,13 +26,13 @@ async fn a_deployment_goes_from_queued_to_live_and_each_state_is_told_as_it_is()
 
     let ledger = platform.ledger();
     let (_, work) = platform.claim().await;
-    assert_eq!(work.deployment, asked.id);
+    assert_eq!(work.claim.deployment, asked.id);
     assert_eq!(platform.read(&asked.id).await.status, DeploymentStatus::Building);
     let facts = Facts { kind: Some(Kind::Static), framework: Some("Vite (React)".to_owned()), commit: None };
-    ledger.facts(&asked.id, facts).await.unwrap();
-    ledger.built(&asked.id).await.unwrap();
+    ledger.facts(&work.claim, facts).await.unwrap();
+    ledger.built(&work.claim).await.unwrap();
     assert_eq!(platform.read(&asked.id).await.status, DeploymentStatus::Publishing);
-    assert!(ledger.succeeded(&asked.id, Output::Static).await.unwrap());
+    assert!(ledger.succeeded(&work.claim, Output::Static).await.unwrap());
     let live = platform.read(&asked.id).await;
     assert_eq!(live.status, DeploymentStatus::Live);
     assert_eq!(live.framework.as_deref(), Some("Vite (React)"));
@@ -48,8 +48,8 @@ async fn a_failed_build_leaves_the_previous_deployment_live() {
     platform.project("shop").await;
     let good = platform.deploy("shop").await;
     let bad = platform.ask("shop").await;
-    let (lease, _) = platform.claim().await;
-    platform.ledger().failed(&bad.id, Failure::new("build_failed", "`npm run build` failed.")).await.unwrap();
+    let (lease, work) = platform.claim().await;
+    platform.ledger().failed(&work.claim, Failure::new("build_failed", "`npm run build` failed.")).await.unwrap();
     platform.queue.complete(&lease).await.unwrap();
     let bad = platform.read(&bad.id).await;
     assert_eq!(bad.status, DeploymentStatus::Failed);
@@ -63,13 +63,13 @@ async fn an_older_build_that_ends_late_does_not_replace_a_newer_one() {
     platform.project("shop").await;
     let older = platform.ask("shop").await;
     let ledger = platform.ledger();
-    ledger.claim(&older.id, "none").await.unwrap().unwrap();
-    ledger.built(&older.id).await.unwrap();
+    let early = platform.claim_of(&older.id).await.claim;
+    ledger.built(&early).await.unwrap();
     let newer = platform.ask("shop").await;
-    ledger.claim(&newer.id, "none").await.unwrap().unwrap();
-    ledger.built(&newer.id).await.unwrap();
-    assert!(ledger.succeeded(&newer.id, Output::Static).await.unwrap());
-    assert!(!ledger.succeeded(&older.id, Output::Static).await.unwrap());
+    let late = platform.claim_of(&newer.id).await.claim;
+    ledger.built(&late).await.unwrap();
+    assert!(ledger.succeeded(&late, Output::Static).await.unwrap());
+    assert!(!ledger.succeeded(&early, Output::Static).await.unwrap());
     assert_eq!(platform.read(&newer.id).await.status, DeploymentStatus::Live);
     let older = platform.read(&older.id).await;
     assert_eq!(older.status, DeploymentStatus::Ready);
@@ -105,11 +105,11 @@ async fn a_canceled_deployment_stops_its_deployer_and_takes_no_more_reports() {
     let platform = Platform::start().await;
     platform.project("shop").await;
     let asked = platform.ask("shop").await;
-    let (lease, _) = platform.claim().await;
+    let (lease, work) = platform.claim().await;
     let canceled = platform.post(&format!("/deployments/{}/cancel", asked.id), json!({})).await;
     assert_eq!(canceled.body["status"], "canceled");
     within(lease.canceled.cancelled()).await;
-    let report = platform.ledger().built(&asked.id).await;
+    let report = platform.ledger().built(&work.claim).await;
     assert!(matches!(report, Err(LedgerError::NotYours(_))));
     let again = platform.post(&format!("/deployments/{}/cancel", asked.id), json!({})).await;
     assert_eq!(again.body["status"], "canceled");
@@ -142,8 +142,8 @@ async fn a_rollback_to_an_app_waits_until_it_runs_and_says_when_it_does_not() {
 
     for works in [false, true] {
         let deployer = async {
-            within(ledger.apps_changed()).await;
-            assert!(ledger.wanted_app(&apps[0]).await.unwrap().unwrap().once);
+            let wanted = until(|| async { ledger.wanted_app(&apps[0]).await.unwrap() }).await;
+            assert!(wanted.once);
             if works {
                 let running = RevisionStatus::Running { endpoints: endpoint.into(), restarts: 0 };
                 ledger.revision(&apps[0], running).await.unwrap();

@@ -37,14 +37,14 @@ async fn early_and_late_followers_get_every_line_once_and_the_end() {
     let mut early = platform.socket(&path(&asked.id, 0), TOKEN).await;
     let first = early.next().await.unwrap();
     assert_eq!(first["deployment"]["status"], "queued");
-    platform.claim().await;
+    let (_lease, work) = platform.claim().await;
     platform.bus.append(&topic, lines(1, 1500)).await.unwrap();
     let mut late = platform.socket(&path(&asked.id, 0), TOKEN).await;
     let mut again = platform.socket(&path(&asked.id, 1400), TOKEN).await;
     platform.bus.append(&topic, lines(1501, 1600)).await.unwrap();
     let ledger = platform.ledger();
-    ledger.built(&asked.id).await.unwrap();
-    ledger.succeeded(&asked.id, Output::Static).await.unwrap();
+    ledger.built(&work.claim).await.unwrap();
+    ledger.succeeded(&work.claim, Output::Static).await.unwrap();
     // The platform's own last line follows the build's 1600.
     for (socket, from) in [(&mut early, 1), (&mut late, 1), (&mut again, 1401)] {
         let (seen, status) = drain(socket).await;

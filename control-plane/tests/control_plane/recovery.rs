@@ -1,5 +1,6 @@
 use common::api::DeploymentStatus;
 use common::bus::Topic;
+use common::ledger::Claim;
 use common::revision::RevisionStatus;
 use reqwest::Method;
 use serde_json::json;
@@ -18,10 +19,10 @@ async fn what_waited_and_what_was_built_when_the_platform_died_is_built_after_it
     let platform = platform.restart().await;
     assert_eq!(platform.read(&live.id).await.status, DeploymentStatus::Live);
     let (lease, work) = platform.claim().await;
-    assert_eq!(work.deployment, building.id);
+    assert_eq!(work.claim.deployment, building.id);
     platform.queue.complete(&lease).await.unwrap();
     let (_, work) = platform.claim().await;
-    assert_eq!(work.deployment, waiting.id);
+    assert_eq!(work.claim.deployment, waiting.id);
 }
 
 #[tokio::test]
@@ -66,7 +67,7 @@ async fn a_foreign_master_key_fails_what_needs_its_secrets_and_nothing_else() {
     let ledger = platform.ledger();
 
     let asked = platform.ask("api").await;
-    assert!(ledger.claim(&asked.id, "none").await.unwrap().is_none());
+    assert!(ledger.claim(&Claim::new(asked.id.clone()), "none").await.unwrap().is_none());
     let failed = platform.read(&asked.id).await;
     assert_eq!(failed.status, DeploymentStatus::Failed);
     assert!(failed.reason.unwrap().message.contains("restore the key file"));

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::api::{Deployment, DeploymentStatus};
 use common::bus::Bus;
 use common::bus::file::FileBus;
-use common::id::{DeploymentId, EdgeId};
-use common::ledger::{DynLedger, Output, Work};
+use common::id::{DeployerId, DeploymentId, EdgeId};
+use common::ledger::{Claim, DynLedger, Output, Work};
 use common::queue::memory::MemoryQueue;
 use common::queue::{Lease, Queue};
 use common::route::{EDGE_HEADER, EDGE_ID_HEADER};
@@ -26,6 +27,7 @@ pub mod database;
 
 pub const TOKEN: &str = "ast_test-token";
 pub const FEED_TOKEN: &str = "feed_test-token";
+pub const DEPLOYER_TOKEN: &str = "dpl_test-token";
 /// The route feed.
 pub const FEED: &str = "/internal/v1/routes";
 pub const MAX_UPLOAD: u64 = 1 << 20;
@@ -40,6 +42,7 @@ pub struct Platform {
     client: reqwest::Client,
     folder: Arc<TempDir>,
     database_url: String,
+    deployer: DeployerId,
 }
 
 /// An answer of the API.
@@ -71,22 +74,35 @@ impl Platform {
 
     /// Starts an installation that was stopped, or a new one.
     pub async fn start_in(folder: TempDir, database_url: String) -> Self {
-        Self::launch(Arc::new(folder), database_url, |_| {}).await.unwrap()
+        Self::launch("first", Arc::new(folder), database_url, |_| {}).await.unwrap()
     }
 
     /// A new installation whose settings are changed, which may fail to start.
     pub async fn try_start(change: impl FnOnce(&mut Config)) -> Result<Self, StartError> {
         let folder = tempfile::tempdir().unwrap();
         let database_url = database::create(folder.path());
-        Self::launch(Arc::new(folder), database_url, change).await
+        Self::launch("first", Arc::new(folder), database_url, change).await
+    }
+
+    /// A new installation whose settings are changed.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::try_start(change).await.unwrap()
     }
 
     /// Another control plane of the same installation.
     pub async fn second(&self) -> Self {
-        Self::launch(Arc::clone(&self.folder), self.database_url.clone(), |_| {}).await.unwrap()
+        self.second_with(|_| {}).await
+    }
+
+    /// Another control plane of the same installation, whose settings are changed.
+    pub async fn second_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let name = format!("another-{}", STARTED.fetch_add(1, Ordering::Relaxed));
+        Self::launch(&name, Arc::clone(&self.folder), self.database_url.clone(), change).await.unwrap()
     }
 
     async fn launch(
+        name: &str,
         folder: Arc<TempDir>,
         database_url: String,
         change: impl FnOnce(&mut Config),
@@ -94,6 +110,7 @@ impl Platform {
         let at = |name: &str| folder.path().join(name);
         let listening = control_plane::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let mut config = Config {
+            name: name.to_owned(),
             database_url: database_url.clone(),
             api: listening.addr,
             base_domain: "sites.localhost".to_owned(),
@@ -101,6 +118,9 @@ impl Platform {
             keys: MasterKey::load_or_create(&at("master.key")).unwrap().into(),
             api_token: Secret::new(TOKEN),
             feed_token: Secret::new(FEED_TOKEN),
+            deployer_token: None,
+            deployer_hold: common::ledger::HOLD,
+            public_url: None,
             isolation: "bubblewrap".to_owned(),
             max_upload_bytes: MAX_UPLOAD,
             authority: authority(folder.path()),
@@ -119,7 +139,7 @@ impl Platform {
         let ports = Ports { store, bus: bus.clone(), queue: queue.clone() };
         let plane = ControlPlane::start(listening, config, ports).await?;
         let api = plane.api_url().clone();
-        Ok(Self { api, plane, queue, bus, client: reqwest::Client::new(), folder, database_url })
+        Ok(Self { api, plane, queue, bus, client: reqwest::Client::new(), folder, database_url, deployer: DeployerId::new() })
     }
 
     /// The same installation, after its process ended and was started again.
@@ -148,7 +168,7 @@ impl Platform {
     pub async fn beside(&self) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::copy(self.folder().join("master.key"), folder.path().join("master.key")).unwrap();
-        Self::start_in(folder, self.database_url.clone()).await
+        Self::launch("beside", Arc::new(folder), self.database_url.clone(), |_| {}).await.unwrap()
     }
 
     /// Where the installation keeps its state.
@@ -157,7 +177,7 @@ impl Platform {
     }
 
     pub fn ledger(&self) -> DynLedger {
-        self.plane.ledger()
+        self.plane.ledger(self.deployer.clone())
     }
 
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -186,6 +206,11 @@ impl Platform {
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// The control planes that run, as this one sees them.
+    pub async fn control_planes(&self) -> Vec<common::api::ControlPlane> {
+        serde_json::from_value(self.get("/system").await.body["control_planes"].clone()).unwrap()
     }
 
     pub async fn project(&self, name: &str) {
@@ -218,20 +243,25 @@ impl Platform {
     /// Takes the next job and claims its deployment, as a deployer does.
     pub async fn claim(&self) -> (Lease, Work) {
         let lease = within(self.queue.lease(Duration::from_secs(60))).await.unwrap();
-        let work = self.ledger().claim(&lease.job.deployment, "bubblewrap").await.unwrap().unwrap();
+        let work = self.claim_of(&lease.job.deployment).await;
         (lease, work)
+    }
+
+    /// Claims a deployment.
+    pub async fn claim_of(&self, deployment: &DeploymentId) -> Work {
+        self.ledger().claim(&Claim::new(deployment.clone()), "bubblewrap").await.unwrap().unwrap()
     }
 
     /// Deploys a static site, the deployer's part included.
     pub async fn deploy(&self, project: &str) -> Deployment {
         let asked = self.ask(project).await;
         let (lease, work) = self.claim().await;
-        assert_eq!(work.deployment, asked.id);
+        assert_eq!(work.claim.deployment, asked.id);
         let ledger = self.ledger();
         let facts = common::ledger::Facts { kind: Some(common::deployment::Kind::Static), ..Default::default() };
-        ledger.facts(&asked.id, facts).await.unwrap();
-        ledger.built(&asked.id).await.unwrap();
-        assert!(ledger.succeeded(&asked.id, Output::Static).await.unwrap());
+        ledger.facts(&work.claim, facts).await.unwrap();
+        ledger.built(&work.claim).await.unwrap();
+        assert!(ledger.succeeded(&work.claim, Output::Static).await.unwrap());
         self.queue.complete(&lease).await.unwrap();
         let live = self.read(&asked.id).await;
         assert_eq!(live.status, DeploymentStatus::Live);
@@ -241,19 +271,15 @@ impl Platform {
     /// Deploys an app, the deployer's part included: the states that it passes are checked.
     pub async fn deploy_app(&self, project: &str, image: &str, endpoint: SocketAddr) -> Deployment {
         let asked = self.ask(project).await;
-        let (lease, _) = self.claim().await;
+        let (lease, work) = self.claim().await;
         let ledger = self.ledger();
         let facts = common::ledger::Facts { kind: Some(common::deployment::Kind::Node), ..Default::default() };
-        ledger.facts(&asked.id, facts).await.unwrap();
-        ledger.built(&asked.id).await.unwrap();
-        ledger.started(&asked.id, image).await.unwrap();
+        ledger.facts(&work.claim, facts).await.unwrap();
+        ledger.built(&work.claim).await.unwrap();
+        ledger.started(&work.claim, image).await.unwrap();
         assert_eq!(self.read(&asked.id).await.status, DeploymentStatus::Starting);
-        assert!(
-            ledger
-                .succeeded(&asked.id, Output::App { image: image.to_owned(), endpoints: endpoint.into() })
-                .await
-                .unwrap()
-        );
+        let output = Output::App { image: image.to_owned(), endpoints: endpoint.into() };
+        assert!(ledger.succeeded(&work.claim, output).await.unwrap());
         self.queue.complete(&lease).await.unwrap();
         self.read(&asked.id).await
     }
