@@ -25,11 +25,13 @@ use tokio_util::task::TaskTracker;
 use toolchain::{ToolError, Tools};
 
 mod apps;
+mod claims;
 mod pipeline;
 mod workdir;
 mod worker;
 
 use apps::Apps;
+use claims::Claims;
 use workdir::WorkDirs;
 
 /// What the deployer needs to know.
@@ -67,6 +69,9 @@ impl Config {
 /// Builds at one time when nothing else is set: a build keeps about one core busy, and small machines have two.
 pub const DEFAULT_CONCURRENCY: usize = 2;
 
+/// Pause between looks at whether apps have gone elsewhere.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// The outside systems that the deployer uses.
 #[derive(Clone)]
 pub struct Ports {
@@ -103,6 +108,9 @@ pub enum StartError {
 /// A running deployer.
 pub struct Deployer {
     runtime: DynRuntime,
+    ledger: DynLedger,
+    /// Ends the taking of jobs.
+    enough: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -115,6 +123,7 @@ struct Context {
     publish: publish::Limits,
     output: logs::Bounds,
     work: WorkDirs,
+    claims: Claims,
     apps: Apps,
 }
 
@@ -138,7 +147,8 @@ impl Deployer {
             ports.ledger.clone(),
             runtime::Config { folder: folder("apps")?, settings: config.runtime.clone() },
         ));
-        let stop = CancellationToken::new();
+        let (stop, ledger) = (CancellationToken::new(), ports.ledger.clone());
+        let enough = stop.child_token();
         let tasks = TaskTracker::new();
         let context = Arc::new(Context {
             fetcher: source::Fetcher::new(ports.store.clone(), ports.sandbox.clone(), config.fetch),
@@ -146,14 +156,36 @@ impl Deployer {
             builder: build::Builder::new(ports.sandbox.clone(), tools, folder("cache")?, config.build),
             publish: config.publish,
             work: WorkDirs::open(folder("work")?),
+            claims: Claims::new(ports.ledger.clone()),
             apps: Apps::new(runtime.clone(), ports.ledger.clone()),
             ports,
         });
+        tasks.spawn(context.claims.clone().keep_up(stop.clone()));
         tasks.spawn(context.apps.clone().keep_running(stop.clone(), tasks.clone()));
         for _ in 0..config.concurrency.max(1) {
-            tasks.spawn(worker::work(context.clone(), stop.clone()));
+            tasks.spawn(worker::work(context.clone(), enough.clone()));
         }
-        Ok(Self { runtime, stop, tasks })
+        Ok(Self { runtime, ledger, enough, stop, tasks })
+    }
+
+    /// Takes no more jobs, gives builds back, and waits until other deployers run its apps; until `deadline` at most, and
+    /// not at all when there are none. Then [`drain`](Self::drain) it.
+    pub async fn leave(&self, deadline: Duration) {
+        self.enough.cancel();
+        let left = async {
+            match self.ledger.leave().await {
+                Ok(true) => {
+                    while !self.runtime.running().await.is_empty() {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                }
+                Ok(false) => tracing::info!("there is no other deployer: apps are away until there is one"),
+                Err(e) => tracing::warn!(error = %e, "apps can't be handed over to other deployers"),
+            }
+        };
+        if tokio::time::timeout(deadline, left).await.is_err() {
+            tracing::warn!(within_s = deadline.as_secs(), "some apps do not run elsewhere yet, and end all the same");
+        }
     }
 
     /// Takes no more jobs, gives up builds (they begin anew when a deployer is back), and ends the apps, all

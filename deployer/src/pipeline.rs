@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use common::bus::Topic;
 use common::deployment::Failure;
-use common::id::DeploymentId;
-use common::ledger::{App, DynLedger, Facts, LedgerError, Output, Work};
+use common::ledger::{App, Claim, DynLedger, Facts, LedgerError, Output, Work};
 use common::registry::{NewImage, Origin, RegistryError};
 use common::source::Source;
 use logs::{Log, Mask};
@@ -72,10 +71,10 @@ impl From<RegistryError> for Stop {
 }
 
 /// Claims a deployment and does all that it needs. Every end is reported to the ledger.
-pub(crate) async fn deploy(context: &Context, deployment: &DeploymentId) {
-    let ledger = &context.ports.ledger;
+pub(crate) async fn deploy(context: &Context, claim: &Claim) {
+    let (ledger, deployment) = (&context.ports.ledger, &claim.deployment);
     let isolation = context.ports.sandbox.level().slug();
-    let work = match ledger.claim(deployment, isolation).await {
+    let work = match ledger.claim(claim, isolation).await {
         Ok(Some(work)) => work,
         Ok(None) => return,
         Err(e) => {
@@ -86,7 +85,12 @@ pub(crate) async fn deploy(context: &Context, deployment: &DeploymentId) {
     let mask = Mask::new(work.env.values());
     let log = Log::start(context.ports.bus.clone(), Topic::build(deployment.clone()), mask, Some(context.output));
     let begun = Instant::now();
-    let stop = match steps(context, &work, &log).await {
+    let held = context.claims.hold(claim);
+    let done = tokio::select! {
+        done = steps(context, &work, &log) => done,
+        () = held.lost() => Err(Stop::Gone),
+    };
+    let stop = match done {
         Ok(()) => {
             tracing::info!(%deployment, project = %work.project_name, ms = begun.elapsed().as_millis(), "deployed");
             return;
@@ -94,20 +98,24 @@ pub(crate) async fn deploy(context: &Context, deployment: &DeploymentId) {
         Err(stop) => stop,
     };
     log.flush().await;
-    let Stop::Failed(why) = stop else { return };
+    let Stop::Failed(why) = stop else {
+        tracing::info!(%deployment, "a deployment is no longer this deployer's");
+        return;
+    };
     tracing::info!(%deployment, project = %work.project_name, code = why.code, "a deployment failed");
     // Before the report: it may be this folder that leaves no room to record anything.
     context.work.remove(deployment).await;
-    report_failure(&context.ports.ledger, deployment, why).await;
+    report_failure(ledger, claim, why).await;
 }
 
 /// Reports a failure until it is taken: one that was not would leave the deployment unfinished for ever.
-async fn report_failure(ledger: &DynLedger, deployment: &DeploymentId, why: Failure) {
+async fn report_failure(ledger: &DynLedger, claim: &Claim, why: Failure) {
     let mut pause = REPORT_FIRST;
     loop {
-        match ledger.failed(deployment, why.clone()).await {
+        match ledger.failed(claim, why.clone()).await {
             Ok(()) | Err(LedgerError::NotYours(_)) => return,
             Err(e) => {
+                let deployment = &claim.deployment;
                 tracing::error!(%deployment, error = %e, retry_in_s = pause.as_secs(), "a failure can't be recorded");
             }
         }
@@ -118,7 +126,7 @@ async fn report_failure(ledger: &DynLedger, deployment: &DeploymentId, why: Fail
 
 async fn steps(context: &Context, work: &Work, log: &Log) -> Result<(), Stop> {
     let ledger = &context.ports.ledger;
-    let source = context.work.make(&work.deployment).await.map_err(|e| {
+    let source = context.work.make(&work.claim.deployment).await.map_err(|e| {
         tracing::error!(error = %e, "a work folder can't be made");
         Stop::Failed(Failure::new("internal", "AstroCloud has no room to build in now. Deploy again later."))
     })?;
@@ -130,9 +138,9 @@ async fn steps(context: &Context, work: &Work, log: &Log) -> Result<(), Stop> {
         commit: fetched.commit.clone(),
         framework: framework.clone(),
         isolation: Some(context.ports.sandbox.level().slug().to_owned()),
-        ..Origin::new(work.deployment.clone())
+        ..Origin::new(work.claim.deployment.clone())
     };
-    ledger.facts(&work.deployment, Facts { kind: Some(plan.kind), framework, commit: fetched.commit }).await?;
+    ledger.facts(&work.claim, Facts { kind: Some(plan.kind), framework, commit: fetched.commit }).await?;
     let job = build::Job { project: &work.project, settings: &work.settings, env: &work.env, source: &source, log };
     let done = match context.builder.run(&job, &plan).await {
         Ok(output) => {
@@ -173,7 +181,7 @@ async fn fetch(
                 tokio::time::sleep(pause).await;
                 pause *= 2;
                 tried += 1;
-                context.work.make(&work.deployment).await.map_err(source::FetchError::from)?;
+                context.work.make(&work.claim.deployment).await.map_err(source::FetchError::from)?;
             }
             other => return other,
         }
@@ -188,8 +196,8 @@ struct How<'a> {
 }
 
 async fn finish(context: &Context, work: &Work, output: build::Output, how: &How<'_>, log: &Log) -> Result<(), Stop> {
-    let (ledger, deployment) = (&context.ports.ledger, &work.deployment);
-    ledger.built(deployment).await?;
+    let (ledger, claim, deployment) = (&context.ports.ledger, &work.claim, &work.claim.deployment);
+    ledger.built(claim).await?;
     match output {
         build::Output::Static { folder, single_page } => {
             let site = publish::Site { folder: &folder, single_page, deployment, previous: work.previous.as_ref() };
@@ -200,7 +208,7 @@ async fn finish(context: &Context, work: &Work, output: build::Output, how: &How
             let files = if published.files == 1 { "1 file".to_owned() } else { format!("{} files", published.files) };
             log.say(format!("Published {files} ({}), {} new.", logs::size(published.bytes), published.new_files)).await;
             log.flush().await;
-            ledger.succeeded(deployment, Output::Static).await?;
+            ledger.succeeded(claim, Output::Static).await?;
         }
         build::Output::Node { root, start } => {
             log.say(format!("Packing the app, started with `{}`.", how.started_with)).await;
@@ -213,7 +221,7 @@ async fn finish(context: &Context, work: &Work, output: build::Output, how: &How
                 log.say(format!("Warning: `{path}` is left out of the image: {hint}")).await;
             }
             let image = pushed.reference;
-            ledger.started(deployment, &image).await?;
+            ledger.started(claim, &image).await?;
             log.say("Starting the app.").await;
             let app = App {
                 deployment: deployment.clone(),
@@ -227,7 +235,7 @@ async fn finish(context: &Context, work: &Work, output: build::Output, how: &How
             let endpoints = context.apps.start_new(&app).await?;
             log.say(format!("The app is healthy after {} ms.", begun.elapsed().as_millis())).await;
             log.flush().await;
-            let live = ledger.succeeded(deployment, Output::App { image, endpoints }).await?;
+            let live = ledger.succeeded(claim, Output::App { image, endpoints }).await?;
             if live {
                 context.apps.keep(deployment);
             }
@@ -243,6 +251,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use async_trait::async_trait;
+    use common::id::DeploymentId;
     use common::ledger::{Ledger, Wanted};
     use common::revision::RevisionStatus;
 
@@ -253,26 +262,35 @@ mod tests {
 
     #[async_trait]
     impl Ledger for Full {
-        async fn failed(&self, _: &DeploymentId, _: Failure) -> Result<(), LedgerError> {
+        async fn failed(&self, _: &Claim, _: Failure) -> Result<(), LedgerError> {
             match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)) {
                 Ok(_) => Err(LedgerError::DiskFull),
                 Err(_) => Ok(()),
             }
         }
 
-        async fn claim(&self, _: &DeploymentId, _: &str) -> Result<Option<Work>, LedgerError> {
+        async fn claim(&self, _: &Claim, _: &str) -> Result<Option<Work>, LedgerError> {
             unreachable!("it is claimed")
         }
-        async fn facts(&self, _: &DeploymentId, _: Facts) -> Result<(), LedgerError> {
+        async fn keep(&self, _: &[Claim]) -> Result<Vec<Claim>, LedgerError> {
+            unreachable!("nobody keeps it up")
+        }
+        async fn leave(&self) -> Result<bool, LedgerError> {
+            unreachable!("nobody leaves")
+        }
+        async fn give_back(&self, _: &Claim) -> Result<(), LedgerError> {
             unreachable!("it failed")
         }
-        async fn built(&self, _: &DeploymentId) -> Result<(), LedgerError> {
+        async fn facts(&self, _: &Claim, _: Facts) -> Result<(), LedgerError> {
             unreachable!("it failed")
         }
-        async fn started(&self, _: &DeploymentId, _: &str) -> Result<(), LedgerError> {
+        async fn built(&self, _: &Claim) -> Result<(), LedgerError> {
             unreachable!("it failed")
         }
-        async fn succeeded(&self, _: &DeploymentId, _: Output) -> Result<bool, LedgerError> {
+        async fn started(&self, _: &Claim, _: &str) -> Result<(), LedgerError> {
+            unreachable!("it failed")
+        }
+        async fn succeeded(&self, _: &Claim, _: Output) -> Result<bool, LedgerError> {
             unreachable!("it failed")
         }
         async fn wanted_app(&self, _: &DeploymentId) -> Result<Option<Wanted>, LedgerError> {
@@ -296,7 +314,7 @@ mod tests {
     async fn a_failure_is_reported_until_there_is_room_to_record_it() {
         let ledger = Arc::new(Full(AtomicU32::new(9)));
         let port: DynLedger = ledger.clone();
-        report_failure(&port, &DeploymentId::new(), Failure::new("build_failed", "It failed.")).await;
+        report_failure(&port, &Claim::new(DeploymentId::new()), Failure::new("build_failed", "It failed.")).await;
         assert_eq!(ledger.0.load(Ordering::Acquire), 0);
     }
 }

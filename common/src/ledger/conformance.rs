@@ -125,7 +125,7 @@ async fn an_app(world: &dyn World) -> Result<(), String> {
         ledger.started(&claim, "shop@sha256:1").await.map_err(text)?;
     }
     let endpoint = SocketAddr::from(([127, 0, 0, 1], 4001));
-    let output = Output::App { image: "shop@sha256:1".to_owned(), endpoint };
+    let output = Output::App { image: "shop@sha256:1".to_owned(), endpoints: endpoint.into() };
     for _ in 0..2 {
         ensure(ledger.succeeded(&claim, output.clone()).await.map_err(text)?, "an app that is healthy is live")?;
     }
@@ -136,7 +136,7 @@ async fn an_app(world: &dyn World) -> Result<(), String> {
     ensure(wanted.app.image == "shop@sha256:1" && !wanted.app.env.is_empty(), "with its image and variables")?;
     ensure(!wanted.once, "a live app is started until it runs")?;
     ledger.revision(&deployment, RevisionStatus::Stopped).await.map_err(text)?;
-    ledger.revision(&deployment, RevisionStatus::Running { endpoint, restarts: 1 }).await.map_err(text)?;
+    ledger.revision(&deployment, RevisionStatus::Running { endpoints: endpoint.into(), restarts: 1 }).await.map_err(text)?;
     let foreign = DeploymentId::new();
     refused(&ledger.revision(&foreign, RevisionStatus::Stopped).await, "an app that is not there is nobody's")?;
     ensure(ledger.wanted_app(&foreign).await.map_err(text)?.is_none(), "nor is it wanted")?;
@@ -152,13 +152,13 @@ async fn a_move(world: &dyn World) -> Result<(), String> {
     from.facts(&claim, facts).await.map_err(text)?;
     from.built(&claim).await.map_err(text)?;
     let endpoint = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-    let output = Output::App { image: "shop@sha256:2".to_owned(), endpoint: endpoint(4001) };
+    let output = Output::App { image: "shop@sha256:2".to_owned(), endpoints: endpoint(4001).into() };
     from.succeeded(&claim, output).await.map_err(text)?;
     for ledger in [&from, &to] {
         ledger.keep(&[]).await.map_err(text)?;
     }
     let wants = async |ledger: &DynLedger| Ok::<_, String>(ledger.wanted_apps().await.map_err(text)?.contains(&deployment));
-    let running = |port: u16| RevisionStatus::Running { endpoint: endpoint(port), restarts: 0 };
+    let running = |port: u16| RevisionStatus::Running { endpoints: endpoint(port).into(), restarts: 0 };
     ensure(wants(&from).await? && !wants(&to).await?, "an app runs on one deployer")?;
     refused(&to.revision(&deployment, running(4002)).await, "which alone can say what it does")?;
     ensure(to.wanted_app(&deployment).await.map_err(text)?.is_none(), "and alone gets it")?;

@@ -154,7 +154,7 @@ impl Store {
         status: &RevisionStatus,
         deployer: &DeployerId,
     ) -> Result<bool, StoreError> {
-        let runs = status.endpoint().is_some();
+        let runs = status.endpoints().is_some();
         let done = sqlx::query(
             "UPDATE deployments SET revision = $2, runs_on = CASE WHEN $5 = 1 THEN NULL ELSE $3 END \
              WHERE id = $1 AND (runs_on = $3 OR (COALESCE(placed_on, $3) = $3 AND (runs_on IS NULL OR $4 = 1)))",

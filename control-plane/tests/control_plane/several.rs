@@ -114,7 +114,7 @@ async fn an_edge_whose_control_plane_ended_is_waited_for_by_another_until_it_is_
 async fn people_and_deployers_hear_on_any_control_plane_what_happens_on_another() {
     let first = first().await;
     let second = second(&first).await;
-    let endpoint = "127.0.0.1:4001".parse().unwrap();
+    let endpoint: std::net::SocketAddr = "127.0.0.1:4001".parse().unwrap();
     let apps = first.two_apps("api", endpoint).await;
     let asked = first.ask("api").await;
     let mut follower = second.socket(&format!("/api/v1/deployments/{}/logs", asked.id), TOKEN).await;
@@ -131,7 +131,7 @@ async fn people_and_deployers_hear_on_any_control_plane_what_happens_on_another(
             }
         };
         assert!(wanted.once);
-        ledger.revision(&apps[0], RevisionStatus::Running { endpoint, restarts: 0 }).await.unwrap();
+        ledger.revision(&apps[0], RevisionStatus::Running { endpoints: endpoint.into(), restarts: 0 }).await.unwrap();
     };
     first.ledger().revision(&apps[0], RevisionStatus::Stopped).await.unwrap();
     let (answer, ()) = tokio::join!(first.post("/projects/api/rollback", json!({})), deployer);

@@ -1,5 +1,6 @@
 //! What the runtime needs to know, with its defaults.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     /// Failed health checks in a row after which a running app is restarted. 3: one slow answer under load
     /// must not make it worse.
     pub liveness_failures: u32,
+    /// The address of this machine at which edges elsewhere reach apps; without one, edges on this machine do.
+    pub advertise: Option<IpAddr>,
     /// Lines that an app may log in one second, both streams together; what is more is dropped, and the log
     /// says how much. 500: a chatty app stays below, and a runaway one cannot fill the disk or starve others.
     pub log_lines_per_second: u32,
@@ -51,6 +54,7 @@ impl Default for Settings {
             backoff: Backoff::default(),
             liveness_every: Duration::from_secs(10),
             liveness_failures: 3,
+            advertise: None,
             log_lines_per_second: 500,
         }
     }

@@ -5,8 +5,12 @@ use std::path::Path;
 
 use common::ledger::App;
 
+use crate::config::Settings;
+
 /// Where an app listens unless it knows better: reachable for the edge on this machine, for nobody else.
 const HOST: &str = "127.0.0.1";
+/// Where it listens when edges elsewhere are to reach it.
+const EVERYWHERE: &str = "0.0.0.0";
 /// The system's own programs.
 const SYSTEM_PATH: &str = "/usr/bin:/bin";
 /// The part of the memory limit that Node may fill with objects, in percent, before it collects harder. Node
@@ -15,13 +19,21 @@ const HEAP_PERCENT: u64 = 75;
 
 /// The whole environment of an app. The project's variables win over the platform's defaults, except `PORT`,
 /// which says where the health check looks; what the project adds to `PATH` comes last.
-pub(crate) fn environment(app: &App, port: u16, node: &Path, dir: &Path, memory: u64) -> Vec<(String, String)> {
+pub(crate) fn environment(
+    app: &App,
+    port: u16,
+    node: &Path,
+    dir: &Path,
+    settings: &Settings,
+) -> Vec<(String, String)> {
+    let memory = settings.limits.memory;
+    let host = if settings.advertise.is_some() { EVERYWHERE } else { HOST };
     let heap = (memory / 100 * HEAP_PERCENT) >> 20;
     let defaults = [
         ("HOME", "/tmp".to_owned()),
-        ("HOST", HOST.to_owned()),
+        ("HOST", host.to_owned()),
         // What Next listens on.
-        ("HOSTNAME", HOST.to_owned()),
+        ("HOSTNAME", host.to_owned()),
         ("NODE_ENV", "production".to_owned()),
         ("NODE_OPTIONS", format!("--max-old-space-size={heap}")),
     ];
@@ -53,8 +65,8 @@ mod tests {
             health_path: None,
             env: given.map(|(name, value)| (name.to_owned(), Secret::new(value))).into(),
         };
-        let found: BTreeMap<_, _> =
-            environment(&app, 20_001, Path::new("/node/bin"), Path::new("/app/api"), 512 << 20).into_iter().collect();
+        let (node, dir, settings) = (Path::new("/node/bin"), Path::new("/app/api"), Settings::default());
+        let found: BTreeMap<_, _> = environment(&app, 20_001, node, dir, &settings).into_iter().collect();
         let expected = [
             ("HOME", "/tmp"),
             ("HOST", "127.0.0.1"),
@@ -66,5 +78,8 @@ mod tests {
             ("PORT", "20001"),
         ];
         assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        let settings = Settings { advertise: Some([10, 0, 0, 7].into()), ..settings };
+        let elsewhere = environment(&app, 20_001, node, dir, &settings);
+        assert!(elsewhere.contains(&("HOST".to_owned(), "0.0.0.0".to_owned())), "edges elsewhere reach it");
     }
 }

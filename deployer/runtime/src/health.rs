@@ -23,11 +23,17 @@ pub(crate) enum Fault {
     Unwell(String),
 }
 
-/// One try at every address where the app may listen.
-pub(crate) async fn find(port: u16, path: Option<&str>, within: Duration) -> Result<SocketAddr, Fault> {
+/// One try at every address where the app may listen, or where edges elsewhere look for it.
+pub(crate) async fn find(
+    port: u16,
+    advertise: Option<IpAddr>,
+    path: Option<&str>,
+    within: Duration,
+) -> Result<SocketAddr, Fault> {
     let mut fault = Fault::Silent;
-    for address in LOOPBACKS {
-        let at = SocketAddr::new(address, port);
+    let addresses = advertise.as_ref().map_or(&LOOPBACKS[..], std::slice::from_ref);
+    for address in addresses {
+        let at = SocketAddr::new(*address, port);
         match check(at, path, within).await {
             Ok(()) => return Ok(at),
             Err(Fault::Silent) => {}
@@ -117,8 +123,8 @@ mod tests {
     async fn where_nobody_listens_it_is_silent() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(find(port, None, WITHIN).await, Ok(listener.local_addr().unwrap()));
+        assert_eq!(find(port, None, None, WITHIN).await, Ok(listener.local_addr().unwrap()));
         drop(listener);
-        assert_eq!(find(port, None, WITHIN).await, Err(Fault::Silent));
+        assert_eq!(find(port, None, None, WITHIN).await, Err(Fault::Silent));
     }
 }

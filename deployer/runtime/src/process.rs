@@ -87,12 +87,12 @@ impl Process {
     pub(crate) async fn until_healthy(&mut self) -> Result<SocketAddr, StartError> {
         let deadline = Instant::now() + self.settings.start_timeout;
         let pid = self.running.pid();
-        let (port, path, within) = (self.port, self.health_path.clone(), self.settings.health_timeout);
+        let (port, path, settings) = (self.port, self.health_path.clone(), self.settings.clone());
         let mut last = Last::Silent;
         tokio::select! {
             biased;
             exit = self.ended() => return Err(self.ended_early(&exit).await),
-            at = first_answer(pid, port, path.as_deref(), within, &mut last) => return Ok(at),
+            at = first_answer(pid, port, path.as_deref(), &settings, &mut last) => return Ok(at),
             () = sleep_until(deadline) => {}
         }
         let listeners = listeners::of(pid).await;
@@ -213,10 +213,16 @@ enum Last {
 }
 
 /// Looks until the app answers.
-async fn first_answer(pid: u32, port: u16, path: Option<&str>, within: Duration, last: &mut Last) -> SocketAddr {
+async fn first_answer(
+    pid: u32,
+    port: u16,
+    path: Option<&str>,
+    settings: &Settings,
+    last: &mut Last,
+) -> SocketAddr {
     let mut pause = LOOK_FIRST;
     loop {
-        match health::find(port, path, within).await {
+        match health::find(port, settings.advertise, path, settings.health_timeout).await {
             Ok(at) if is_own(pid, port).await => return at,
             Ok(_) => *last = Last::Foreign,
             Err(Fault::Silent) => *last = Last::Silent,
@@ -248,7 +254,7 @@ fn spec(sandbox: &Sandbox, settings: &Settings, recipe: &Recipe, port: u16) -> S
     mounts.extend(node.mounts.iter().map(|path| Mount { source: path.clone(), target: path.clone(), writable: false }));
     Spec {
         argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), script(&image.start.command)],
-        env: environment(app, port, &node.bin, &cwd, limits.memory),
+        env: environment(app, port, &node.bin, &cwd, settings),
         cwd,
         mounts,
         limits: Limits {

@@ -13,7 +13,7 @@ use common::bus::file::FileBus;
 use common::bus::{Bus, Record, StreamName, Topic, follow};
 use common::deployment::Failure;
 use common::id::DeploymentId;
-use common::ledger::{App, Facts, Ledger, LedgerError, Output, Wanted, Work};
+use common::ledger::{App, Claim, Facts, Ledger, LedgerError, Output, Wanted, Work};
 use common::registry::layout::OciLayout;
 use common::registry::{NewImage, Origin, Registry, Start};
 use common::revision::RevisionStatus;
@@ -215,22 +215,31 @@ impl Ledger for Recorder {
         Ok(())
     }
 
-    async fn claim(&self, _: &DeploymentId, _: &str) -> Result<Option<Work>, LedgerError> {
+    async fn claim(&self, _: &Claim, _: &str) -> Result<Option<Work>, LedgerError> {
         unreachable!("the runtime claims nothing")
     }
-    async fn facts(&self, _: &DeploymentId, _: Facts) -> Result<(), LedgerError> {
+    async fn keep(&self, _: &[Claim]) -> Result<Vec<Claim>, LedgerError> {
+        unreachable!("the runtime holds nothing")
+    }
+    async fn leave(&self) -> Result<bool, LedgerError> {
+        unreachable!("nobody leaves")
+    }
+    async fn give_back(&self, _: &Claim) -> Result<(), LedgerError> {
+        unreachable!("the runtime holds nothing")
+    }
+    async fn facts(&self, _: &Claim, _: Facts) -> Result<(), LedgerError> {
         unreachable!("the runtime finds nothing out")
     }
-    async fn built(&self, _: &DeploymentId) -> Result<(), LedgerError> {
+    async fn built(&self, _: &Claim) -> Result<(), LedgerError> {
         unreachable!("the runtime builds nothing")
     }
-    async fn started(&self, _: &DeploymentId, _: &str) -> Result<(), LedgerError> {
+    async fn started(&self, _: &Claim, _: &str) -> Result<(), LedgerError> {
         unreachable!("the caller reports starts")
     }
-    async fn succeeded(&self, _: &DeploymentId, _: Output) -> Result<bool, LedgerError> {
+    async fn succeeded(&self, _: &Claim, _: Output) -> Result<bool, LedgerError> {
         unreachable!("the caller reports starts")
     }
-    async fn failed(&self, _: &DeploymentId, _: Failure) -> Result<(), LedgerError> {
+    async fn failed(&self, _: &Claim, _: Failure) -> Result<(), LedgerError> {
         unreachable!("the caller reports starts")
     }
     async fn wanted_app(&self, _: &DeploymentId) -> Result<Option<Wanted>, LedgerError> {
