@@ -6,29 +6,49 @@ use anyhow::Context as _;
 use common::blob::ObjectStore;
 use common::bus::Bus;
 use common::bus::file::FileBus;
+use common::bus::shared::SharedFileBus;
 use common::queue::Queue;
 use common::queue::memory::MemoryQueue;
 use common::registry::Registry;
 use common::registry::layout::OciLayout;
 use redis_queue::RedisQueue;
 
+use crate::exit::Usage;
 use crate::settings::Settings;
-use crate::up::state::State;
+use crate::up::DataFolder;
+
+/// Refuses settings with which processes of several would each have sites, logs or images of their own.
+///
+/// # Errors
+/// Says what to set.
+pub fn check_shared(settings: &Settings) -> Result<(), Usage> {
+    if settings.shared_dir.0.is_some() {
+        return Ok(());
+    }
+    Err(Usage::new(
+        "sites, logs and images must be where all parts of the platform reach them: set ASTROCLOUD_SHARED_DIR (shared_dir) \
+         to a folder that they share",
+    ))
+}
 
 /// Where sites, uploads and archives are kept.
 ///
 /// # Errors
 /// When it can't be opened.
-pub fn objects(state: &State) -> anyhow::Result<ObjectStore> {
-    Ok(common::blob::open(&state.objects_url()?)?)
+pub fn objects(data: &DataFolder) -> anyhow::Result<ObjectStore> {
+    Ok(common::blob::open(&data.objects_url()?)?)
 }
 
 /// What carries logs.
 ///
 /// # Errors
 /// When it can't be opened.
-pub fn bus(state: &State) -> anyhow::Result<Bus> {
-    Ok(Arc::new(FileBus::new(state.private("logs")?).context("the folder of logs can't be used")?))
+pub fn bus(data: &DataFolder) -> anyhow::Result<Bus> {
+    let (folder, cannot) = (data.shared("logs")?, "the folder of logs can't be used");
+    Ok(match data.is_shared() {
+        true => Arc::new(SharedFileBus::new(folder).context(cannot)?),
+        false => Arc::new(FileBus::new(folder).context(cannot)?),
+    })
 }
 
 /// What wakes deployers.
@@ -46,6 +66,6 @@ pub fn queue(settings: &Settings) -> anyhow::Result<Queue> {
 ///
 /// # Errors
 /// When it can't be opened.
-pub fn registry(state: &State) -> anyhow::Result<Registry> {
-    Ok(Arc::new(OciLayout::new(state.private("images")?).context("the folder of images can't be used")?))
+pub fn registry(data: &DataFolder) -> anyhow::Result<Registry> {
+    Ok(Arc::new(OciLayout::new(data.shared("images")?).context("the folder of images can't be used")?))
 }

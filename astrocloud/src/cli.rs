@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::client::Client;
-use crate::{config, edge_role, exit, up};
+use crate::{config, control_plane_role, deployer_role, edge_role, exit, up};
 
 mod cancel;
 mod certificates;
@@ -47,6 +47,10 @@ enum Command {
     Up(Box<up::Up>),
     /// Run an edge alone, for a platform that runs elsewhere
     Edge(Box<edge_role::EdgeRole>),
+    /// Run a control plane alone, one of several
+    ControlPlane(Box<control_plane_role::ControlPlaneRole>),
+    /// Run a deployer alone, for control planes that run elsewhere
+    Deployer(Box<deployer_role::DeployerRole>),
     /// Print the platform's settings with their defaults
     Config(print_config::PrintConfig),
     /// The database: its schema, and moving to Postgres
@@ -104,6 +108,8 @@ fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Up(up) => up::run(*up),
         Command::Edge(edge) => edge_role::run(*edge),
+        Command::ControlPlane(plane) => control_plane_role::run(*plane),
+        Command::Deployer(deployer) => deployer_role::run(*deployer),
         Command::Config(print) => print_config::run(&print),
         Command::Db(db) => db::run(&db),
         command => {
@@ -129,6 +135,8 @@ async fn call(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Up(_)
         | Command::Edge(_)
+        | Command::ControlPlane(_)
+        | Command::Deployer(_)
         | Command::Config(_)
         | Command::Db(_)
         | Command::Login(_)
@@ -176,7 +184,7 @@ mod tests {
             let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("astrocloud "), "`{}` shows no example", sub.get_name());
             let json = sub.get_arguments().any(|arg| arg.get_id() == "json");
-            assert!(json || ["up", "edge"].contains(&sub.get_name()), "`{}` has no --json", sub.get_name());
+            assert!(json || ["up", "edge", "control-plane", "deployer"].contains(&sub.get_name()), "`{}` has no --json", sub.get_name());
         }
     }
 

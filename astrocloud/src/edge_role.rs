@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use common::secret::Secret;
 use edge::handover::{self, Ready};
 use edge::{Edge, Sockets};
 use serde::Serialize;
@@ -120,7 +119,7 @@ async fn serve(role: EdgeRole, settings: Settings) -> anyhow::Result<u8> {
     let set = &settings.edge;
     let needed = |flag: &str| Usage::new(format!("say {flag}, or set it in a settings file"));
     let control_plane = set.control_plane.0.clone().ok_or_else(|| needed("--control-plane URL"))?;
-    let token = token(set.token_file.0.as_ref().ok_or_else(|| needed("--token-file FILE"))?.as_ref())?;
+    let token = process::token(set.token_file.0.as_ref().ok_or_else(|| needed("--token-file FILE"))?.as_ref())?;
     let store = common::blob::open(set.store.0.as_ref().ok_or_else(|| needed("--store URL"))?)?;
     let folder = &settings.data_dir;
     let cannot = || format!("the data folder {} can't be used", folder.display());
@@ -174,15 +173,6 @@ async fn sockets(settings: &Settings, folder: &Path) -> anyhow::Result<(Sockets,
     Ok((Sockets { http: vec![http], https: vec![https] }, None))
 }
 
-fn token(path: &Path) -> anyhow::Result<Secret> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("the token file {} can't be read", path.display()))?;
-    match text.trim() {
-        "" => anyhow::bail!("the token file {} is empty", path.display()),
-        token => Ok(Secret::new(token)),
-    }
-}
-
 impl Served {
     fn of(edge: &Edge) -> anyhow::Result<Self> {
         let bare = |scheme: &str, addr: SocketAddr| -> anyhow::Result<String> {
@@ -194,22 +184,5 @@ impl Served {
             admin_url: edge.admin_addr().map(|addr| bare("http", addr)).transpose()?,
             process: std::process::id(),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_token_stands_alone_in_its_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        assert!(token(&path).unwrap_err().to_string().contains("token"));
-        std::fs::write(&path, "\n").unwrap();
-        assert!(token(&path).unwrap_err().to_string().contains("empty"));
-        std::fs::write(&path, "feed_x\n").unwrap();
-        assert_eq!(token(&path).unwrap().reveal(), "feed_x");
     }
 }

@@ -13,10 +13,13 @@ mod backends;
 mod client;
 mod config;
 
+mod plane;
 mod process;
 mod settings;
 mod trust;
 
+mod control_plane_role;
+mod deployer_role;
 mod edge_role;
 mod up;
 

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
+use common::secret::Secret;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
@@ -80,6 +82,19 @@ pub fn put_json(file: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The token that stands alone in a file.
+///
+/// # Errors
+/// When it can't be read, or is empty.
+pub fn token(path: &Path) -> anyhow::Result<Secret> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("the token file {} can't be read", path.display()))?;
+    match text.trim() {
+        "" => anyhow::bail!("the token file {} is empty", path.display()),
+        token => Ok(Secret::new(token)),
+    }
+}
+
 /// An address that can be opened on this machine, also when every address is listened on.
 ///
 /// # Errors
@@ -104,5 +119,16 @@ mod tests {
         assert_eq!(url("127.0.0.1:8080"), "http://127.0.0.1:8080/");
         assert_eq!(url("0.0.0.0:80"), "http://127.0.0.1/");
         assert_eq!(url("[::]:8080"), "http://[::1]:8080/");
+    }
+
+    #[test]
+    fn a_token_stands_alone_in_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        assert!(token(&path).unwrap_err().to_string().contains("token"));
+        std::fs::write(&path, "\n").unwrap();
+        assert!(token(&path).unwrap_err().to_string().contains("empty"));
+        std::fs::write(&path, "feed_x\n").unwrap();
+        assert_eq!(token(&path).unwrap().reveal(), "feed_x");
     }
 }

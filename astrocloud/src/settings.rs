@@ -21,6 +21,7 @@ mod layers;
 mod maybe;
 mod parts;
 mod queue;
+mod roles;
 
 pub use acme::Acme;
 pub use azure::Azure;
@@ -32,6 +33,7 @@ pub use edge::Edge;
 pub use help::print;
 pub use maybe::Maybe;
 pub use queue::Queue;
+pub use roles::{ControlPlane, Deployer};
 
 /// The whole tree. Each field is described in [`help`], where `astrocloud config` takes it from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,7 @@ pub use queue::Queue;
 #[allow(missing_docs)]
 pub struct Settings {
     pub data_dir: PathBuf,
+    pub shared_dir: Maybe<String>,
     pub base_domain: String,
     pub database: Database,
     pub queue: Queue,
@@ -48,6 +51,8 @@ pub struct Settings {
     pub sites: Sites,
     pub apps: Apps,
     pub edge: Edge,
+    pub control_plane: ControlPlane,
+    pub deployer: Deployer,
     pub dns: Dns,
     pub lookup: lookup::Settings,
     pub domains: Domains,
@@ -184,6 +189,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("data"),
+            shared_dir: Maybe(None),
             base_domain: "localhost".to_owned(),
             database: Database::default(),
             queue: Queue::default(),
@@ -193,6 +199,8 @@ impl Default for Settings {
             sites: Sites::default(),
             apps: Apps::default(),
             edge: Edge::default(),
+            control_plane: ControlPlane::default(),
+            deployer: Deployer::default(),
             dns: Dns::default(),
             lookup: lookup::Settings::default(),
             domains: Domains::default(),

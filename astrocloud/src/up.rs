@@ -1,7 +1,7 @@
 //! `astrocloud up`: the whole platform in one process, on the embedded adapters.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -11,14 +11,16 @@ use crate::process::{self, Signals};
 use crate::settings::Settings;
 
 mod banner;
-mod platform;
+pub mod folder;
+pub mod platform;
 mod ready;
 mod remember;
 pub mod state;
-mod work;
+pub mod work;
 
 use platform::Platform;
-pub use state::{State, make_private};
+pub use folder::{DataFolder, make_private};
+pub use state::State;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,7 +92,7 @@ pub fn run(up: Up) -> anyhow::Result<u8> {
 
 async fn serve(up: Up, settings: Settings) -> anyhow::Result<u8> {
     let mut signals = Signals::listen()?;
-    let state = State::open(&settings.data_dir)?;
+    let state = State::open(&settings.data_dir, settings.shared_dir.0.as_deref().map(Path::new))?;
     if let Some(file) = &up.ready_file {
         ready::forget(file)?;
     }

@@ -63,7 +63,7 @@ impl Which {
         let settings = self.settings()?;
         match &settings.database.url.0 {
             Some(url) => Ok(url.reveal().to_owned()),
-            None => State::open(&settings.data_dir)?.own_database_url(),
+            None => State::open(&settings.data_dir, None)?.own_database_url(),
         }
     }
 }
@@ -122,7 +122,7 @@ async fn move_to_postgres(which: &Which) -> anyhow::Result<u8> {
         let how = "say where to: set database.url (ASTROCLOUD_DATABASE_URL) to postgres://user:password@host/database";
         return Err(Usage::new(how).into());
     };
-    let state = State::open(&settings.data_dir).context("only a stopped installation can be moved")?;
+    let state = State::open(&settings.data_dir, None).context("only a stopped installation can be moved")?;
     let copied = copy::copy(&state.own_database_url()?, target.reveal()).await?;
     if which.format.json {
         let each = copied.iter().map(|table| json!({ "table": table.table, "rows": table.rows }));

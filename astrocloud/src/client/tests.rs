@@ -32,6 +32,7 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
     let at = |name: &str| folder.path().join(name);
     let listening = control_plane::listen(addr).await.unwrap();
     let config = Config {
+        name: "first".to_owned(),
         database_url: format!("sqlite://{}?mode=rwc", at("db").display()),
         api: listening.addr,
         base_domain: "localhost".to_owned(),
@@ -39,6 +40,9 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
         keys: MasterKey::load_or_create(&at("key")).unwrap().into(),
         api_token: Secret::new(TOKEN),
         feed_token: Secret::new("feed"),
+        deployer_token: None,
+        deployer_hold: common::ledger::HOLD,
+        public_url: None,
         isolation: "none".to_owned(),
         max_upload_bytes: 1 << 20,
         dns: settings::Settings::default().dns(Vec::new()).unwrap(),

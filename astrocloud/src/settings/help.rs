@@ -8,6 +8,7 @@ use super::layers::{leaves, table, variable};
 /// Every setting with its meaning.
 const MEANINGS: &[(&str, &str)] = &[
     ("data_dir", "Folder of all state"),
+    ("shared_dir", "Folder of what roles on several machines share: sites, logs and images, where no service is set; empty for data_dir"),
     ("base_domain", "Project `shop` is at shop.<base domain>"),
     ("database.url", "postgres://user:password@host/database?sslmode=verify-full; empty is a file below data_dir"),
     ("queue.url", "redis://user:password@host (rediss, redis-cluster, redis-sentinel …); empty is within the process"),
@@ -97,6 +98,12 @@ const MEANINGS: &[(&str, &str)] = &[
     ("edge.timeouts.client_stall", "A visitor takes nothing of an answer"),
     ("edge.timeouts.wake", "A request is kept for an app that starts because of it"),
     ("edge.timeouts.store", "The object store answers"),
+    ("control_plane.public_url", "Where people and scripts reach the API, when a proxy stands before it"),
+    ("deployer.control_planes", "`astrocloud deployer`: APIs of the control planes, like https://control.example.com"),
+    ("deployer.control_plane_ca", "`astrocloud deployer`: file (PEM) of the CA that they are checked with; empty for the system's"),
+    ("deployer.token_file", "`astrocloud deployer`: file of the deployers' token, deployer-token in a control plane's data folder"),
+    ("deployer.advertise", "`astrocloud deployer`: address at which edges reach this machine's apps; empty for edges on it"),
+    ("deployer.leave", "`astrocloud deployer`: for its apps to run elsewhere before it ends"),
     (
         "dns.listen",
         "Where the DNS server answers, over UDP and TCP; port 0 takes a free one, an empty list turns it off",
@@ -158,7 +165,7 @@ const MEANINGS: &[(&str, &str)] = &[
 /// When a setting can't be written as TOML.
 pub fn print(settings: &Settings) -> anyhow::Result<String> {
     let mut text = String::from(
-        "# Settings of `astrocloud up` and `astrocloud edge`. Flags win over variables, variables over this file.\n",
+        "# Settings of `astrocloud up` and of the roles. Flags win over variables, variables over this file.\n",
     );
     let values = leaves(&table(settings)?);
     let mut section = "";

@@ -112,6 +112,7 @@ impl Settings {
                 },
                 liveness_every: apps.liveness_every,
                 liveness_failures: apps.liveness_failures,
+                advertise: self.deployer.advertise.0,
                 log_lines_per_second: apps.log_lines_per_second,
             },
         }

@@ -7,11 +7,12 @@ use console::Style;
 use sandbox::Level;
 use url::Url;
 
-use super::platform::{Platform, sites_url};
+use super::platform::Platform;
 use super::remember::Remembered;
 use super::state::State;
 use crate::config::{API_VARIABLE, TOKEN_VARIABLE};
 use crate::output;
+use crate::plane::sites_url;
 use crate::settings::Settings;
 
 /// Prints the banner on stdout and warnings on stderr. That nobody reads them is no reason to stop.

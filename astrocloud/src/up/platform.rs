@@ -1,13 +1,13 @@
 //! The parts of the platform, started in the order in which they need one another and ended in the reverse.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use acme::development::{Authority, AuthorityError};
 use anyhow::Context as _;
+use common::id::DeployerId;
 use common::time::Timestamp;
 use control_plane::ControlPlane;
 use deployer::Deployer;
@@ -18,6 +18,7 @@ use url::{Host, Url};
 use super::state::State;
 use super::work;
 use crate::backends;
+use crate::plane;
 use crate::exit::Usage;
 use crate::process::reachable;
 use crate::settings::Settings;
@@ -35,7 +36,7 @@ const CONTROL_PLANE_DRAIN: Duration = Duration::from_millis(1500);
 
 /// The program itself, which becomes the sandbox's helper. Through this link it stays the same program also
 /// when a newer one was put in its place while it runs.
-const SELF: &str = "/proc/self/exe";
+pub const SELF: &str = "/proc/self/exe";
 
 /// A running platform.
 pub struct Platform {
@@ -72,7 +73,7 @@ impl Platform {
             }
             Err(e) => return Err(e.into()),
         };
-        let sandbox = Sandbox::detect(PathBuf::from(SELF), options(settings)).await;
+        let sandbox = Sandbox::detect(PathBuf::from(SELF), sandbox_options(settings)).await;
 
         let store = backends::objects(state)?;
         let bus = backends::bus(state)?;
@@ -80,25 +81,15 @@ impl Platform {
         let registry = backends::registry(state)?;
 
         let https_port = Some(secure_visitors.addr.port());
-        let config = control_plane::Config {
-            database_url: state.database_url(&settings.database)?,
+        let plane = plane::Plane {
             api: api.addr,
-            sites_url: sites_url(&settings.base_domain, visitors.addr.port())?,
-            base_domain: settings.base_domain.clone(),
-            keys: state.keys().clone(),
-            api_token: state.api_token().clone(),
-            feed_token: state.feed_token(),
-            isolation: sandbox.level().slug().to_owned(),
-            max_upload_bytes: settings.sources.upload.0,
+            visitors: visitors.addr,
+            secure_visitors: secure_visitors.addr,
             authority: authority.clone(),
-            authorities: settings.acme.issuing()?,
-            domains: settings.domains(),
-            https_redirect: settings.edge.https_redirect,
-            dns: settings.dns(own_addresses(settings, &[visitors.addr, secure_visitors.addr]))?,
-            lookup: settings.lookup.clone(),
-            doctor: settings.doctor.clone(),
-            https_port: settings.edge.https_port_of(https_port).unwrap_or(secure_visitors.addr.port()),
+            isolation: sandbox.level().slug().to_owned(),
+            deployer_token: None,
         };
+        let config = plane::config(settings, state, plane)?;
         let ports = control_plane::Ports { store: store.clone(), bus: bus.clone(), queue: queue.clone() };
         let plane = ControlPlane::start(api, config, ports).await?;
 
@@ -108,7 +99,7 @@ impl Platform {
         let edge = Edge::start(sockets, edge_config, store.clone())?;
 
         let deployer_config = settings.deployer(work::folder(state, &sandbox).await?);
-        let ledger = plane.ledger();
+        let ledger = plane.ledger(DeployerId::new());
         let ports = deployer::Ports { store, bus, queue, registry, ledger, sandbox: sandbox.clone() };
         let deployer = Deployer::start(deployer_config, ports).await?;
 
@@ -164,22 +155,9 @@ impl Platform {
     }
 }
 
-/// The addresses that sites are reached at: those that were set, or as far as the edge names them.
-fn own_addresses(settings: &Settings, listen: &[SocketAddr]) -> Vec<IpAddr> {
-    if !settings.domains.addresses.is_empty() {
-        return settings.domains.addresses.clone();
-    }
-    let named: BTreeSet<IpAddr> = listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
-    named.into_iter().collect()
-}
-
-fn options(settings: &Settings) -> sandbox::Options {
+/// How builds and apps are shut in.
+pub fn sandbox_options(settings: &Settings) -> sandbox::Options {
     sandbox::Options { forbid: settings.sandbox.forbid.clone(), ..sandbox::Options::default() }
-}
-
-/// Scheme and port of sites' URLs.
-pub fn sites_url(base_domain: &str, port: u16) -> anyhow::Result<Url> {
-    Ok(Url::parse(&format!("http://{base_domain}:{port}/"))?)
 }
 
 /// Refuses what can't be the end of host names.
@@ -216,11 +194,5 @@ mod tests {
         {
             assert!(check_base_domain(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn sites_have_the_edges_port() {
-        assert_eq!(sites_url("localhost", 8080).unwrap().as_str(), "http://localhost:8080/");
-        assert_eq!(sites_url("apps.example", 80).unwrap().as_str(), "http://apps.example/");
     }
 }

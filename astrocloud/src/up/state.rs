@@ -1,17 +1,15 @@
-//! The data folder: one platform at a time has it, and nobody else on the machine can read its secrets.
+//! The installation's secrets, in the data folder of `up` or of a control plane.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::Path;
 
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::secret::{KeyRing, MasterKey, Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use url::Url;
 
+use super::folder::DataFolder;
 use crate::settings::Database;
 
 /// What the edges' token is derived for.
@@ -23,38 +21,51 @@ const KEY_VARIABLE: &str = "ASTROCLOUD_MASTER_KEY";
 const OLD_KEYS_VARIABLE: &str = "ASTROCLOUD_OLD_MASTER_KEYS";
 /// File of the edges' token, for edges that run alone.
 const EDGE_TOKEN: &str = "edge-token";
+/// File of the control plane's name.
+const NAME: &str = "control-plane-name";
+/// What the deployers' token is derived for.
+const DEPLOYER_PURPOSE: &str = "astrocloud 2026-11 deployer token";
+/// File of the deployers' token.
+const DEPLOYER_TOKEN: &str = "deployer-token";
+/// File of the master key.
+const KEY_FILE: &str = "master.key";
 /// Characters of a path that stay as they are in a database's URL.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
-/// An open data folder. It is locked until this is dropped or the process ends, however it ends.
+/// What `up` and control planes keep: a data folder with the installation's secrets.
 pub struct State {
-    folder: PathBuf,
+    folder: DataFolder,
     keys: KeyRing,
     api_token: Secret,
-    _lock: File,
+}
+
+impl Deref for State {
+    type Target = DataFolder;
+
+    fn deref(&self) -> &DataFolder {
+        &self.folder
+    }
 }
 
 impl State {
-    /// Takes the folder, which is made when there is none.
+    /// Takes the folder, which is made when there is none. What roles share lies in `shared`, or in the folder too.
     ///
     /// # Errors
-    /// When another platform has it, or it can't be used.
-    pub fn open(folder: &Path) -> anyhow::Result<Self> {
-        let cannot = || format!("the data folder {} can't be used", folder.display());
-        make_private(folder).with_context(cannot)?;
-        let folder = folder.canonicalize().with_context(cannot)?;
-        let lock = lock(&folder)?;
+    /// When another process has it, or it can't be used.
+    pub fn open(path: &Path, shared: Option<&Path>) -> anyhow::Result<Self> {
+        let folder = DataFolder::open(path, shared)?;
         let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
-        let keys = keys(&folder.join("master.key"), variable(KEY_VARIABLE), variable(OLD_KEYS_VARIABLE))?;
-        let api_token = token(&folder.join("api-token"))?;
-        let state = Self { folder, keys, api_token, _lock: lock };
-        put_secret(&state.folder.join(EDGE_TOKEN), &state.feed_token()).with_context(cannot)?;
+        let keys = keys(&folder.path().join(KEY_FILE), variable(KEY_VARIABLE), variable(OLD_KEYS_VARIABLE))?;
+        let api_token = folder.random("api-token", "ast_")?;
+        let state = Self { folder, keys, api_token };
+        state.tell(EDGE_TOKEN, &state.feed_token())?;
         Ok(state)
     }
 
-    /// Where it is, absolute.
-    pub fn path(&self) -> &Path {
-        &self.folder
+    /// Whether a folder's master key is there to be had: one that is made would open nothing that another control plane
+    /// sealed.
+    pub fn has_key(path: &Path) -> bool {
+        std::env::var(KEY_VARIABLE).is_ok_and(|text| !text.is_empty()) || path.join(KEY_FILE).exists()
     }
 
     /// The keys with which secrets are encrypted at rest.
@@ -67,9 +78,22 @@ impl State {
         &self.api_token
     }
 
+    /// What the control plane with this folder is called among others, the same after every start.
+    pub fn name(&self) -> anyhow::Result<String> {
+        Ok(self.random(NAME, "control-plane-")?.reveal().to_owned())
+    }
+
     /// What edges show to get the route feed.
     pub fn feed_token(&self) -> Secret {
         Secret::new(format!("feed_{}", URL_SAFE_NO_PAD.encode(self.keys.newest().derive(FEED_PURPOSE))))
+    }
+
+    /// What deployers show that run elsewhere; it is told in a file.
+    pub fn deployer_token(&self) -> anyhow::Result<Secret> {
+        let token = URL_SAFE_NO_PAD.encode(self.keys.newest().derive(DEPLOYER_PURPOSE));
+        let token = Secret::new(format!("deployer_{token}"));
+        self.tell(DEPLOYER_TOKEN, &token)?;
+        Ok(token)
     }
 
     /// Address of the database that counts.
@@ -86,73 +110,6 @@ impl State {
         let path = path.to_str().context("the data folder's path is not UTF-8: choose another with --data-dir")?;
         Ok(format!("sqlite://{}?mode=rwc", utf8_percent_encode(path, PATH)))
     }
-
-    /// Address of the object store.
-    pub fn objects_url(&self) -> anyhow::Result<Url> {
-        let folder = self.private("objects")?;
-        Url::from_directory_path(&folder).map_err(|()| anyhow::anyhow!("{} is no absolute path", folder.display()))
-    }
-
-    /// A folder of one part, that nobody else can look into.
-    pub fn private(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let folder = self.folder.join(name);
-        make_private(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
-        Ok(folder)
-    }
-
-    /// The folder in which builds and apps work. When they run as another user (`passable`), that user can pass
-    /// through to it, but not look; what lies beside stays private.
-    pub fn work(&self, passable: bool) -> anyhow::Result<PathBuf> {
-        let folder = self.private("deployer")?;
-        let mode = if passable { 0o711 } else { 0o700 };
-        for path in [&self.folder, &folder] {
-            std::fs::set_permissions(path, Permissions::from_mode(mode))
-                .with_context(|| format!("the permissions of {} can't be set", path.display()))?;
-        }
-        Ok(folder)
-    }
-}
-
-/// Makes a folder that nobody else can look into, unless it is there.
-///
-/// # Errors
-/// When it can't be made.
-pub fn make_private(folder: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-fn lock(folder: &Path) -> anyhow::Result<File> {
-    let path = folder.join("lock");
-    let cannot = || format!("{} can't be opened", path.display());
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .with_context(cannot)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            file.read_to_string(&mut owner).with_context(cannot)?;
-            anyhow::bail!(
-                "the data folder {} is in use by another platform (process {}): stop that one, or choose another folder \
-                 with --data-dir",
-                folder.display(),
-                owner.trim()
-            );
-        }
-        Err(TryLockError::Error(e)) => return Err(e).with_context(cannot),
-    }
-    let mut write = || {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())
-    };
-    write().with_context(cannot)?;
-    Ok(file)
 }
 
 /// The master keys: `given` seals when it is there, else the one of the file, which is made when there is none. All others
@@ -170,36 +127,11 @@ fn keys(file: &Path, given: Option<String>, older: Option<String>) -> anyhow::Re
     Ok(KeyRing::new(parse(KEY_VARIABLE, &given)?, others))
 }
 
-/// Reads the token, or makes it when there is none.
-fn token(path: &Path) -> anyhow::Result<Secret> {
-    let cannot = || format!("{} can't be used", path.display());
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => {
-            anyhow::bail!("{} is empty: delete it, and a new token is made", path.display())
-        }
-        Ok(text) => Ok(Secret::new(text.trim())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            let token = Secret::random("ast_");
-            put_secret(path, &token).with_context(cannot)?;
-            Ok(token)
-        }
-        Err(e) => Err(e).with_context(cannot),
-    }
-}
-
-/// Writes a secret for the owner only: whole or not there, whenever the process dies.
-fn put_secret(path: &Path, secret: &Secret) -> std::io::Result<()> {
-    // Temporary files have mode 0600, and renaming keeps it.
-    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(path))?;
-    writeln!(file, "{}", secret.reveal())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -210,17 +142,17 @@ mod tests {
     fn a_data_folder_keeps_its_secrets_and_has_one_owner() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("deep/data dir");
-        let state = State::open(&folder).unwrap();
+        let state = State::open(&folder, None).unwrap();
         let (token, feed) = (state.api_token().clone(), state.feed_token());
         assert_eq!(mode(&folder), 0o700);
         for secret in ["master.key", "api-token", "edge-token", "lock"] {
             assert_eq!(mode(&folder.join(secret)), 0o600, "{secret}");
         }
         assert_eq!(std::fs::read_to_string(folder.join("edge-token")).unwrap().trim(), feed.reveal());
-        let refusal = State::open(&folder).err().unwrap().to_string();
+        let refusal = State::open(&folder, None).err().unwrap().to_string();
         assert!(refusal.contains(&std::process::id().to_string()) && refusal.contains("--data-dir"), "{refusal}");
         drop(state);
-        let again = State::open(&folder).unwrap();
+        let again = State::open(&folder, None).unwrap();
         assert_eq!(*again.api_token(), token);
         assert_eq!(again.feed_token(), feed);
     }
@@ -248,7 +180,7 @@ mod tests {
     #[test]
     fn addresses_stand_for_the_same_folder_whatever_its_name() {
         let parent = tempfile::tempdir().unwrap();
-        let state = State::open(&parent.path().join("a b?c%d")).unwrap();
+        let state = State::open(&parent.path().join("a b?c%d"), None).unwrap();
         assert!(state.own_database_url().unwrap().contains("a%20b%3Fc%25d/db/astrocloud.db?mode=rwc"));
         assert_eq!(state.objects_url().unwrap().to_file_path().unwrap(), state.path().join("objects"));
     }
@@ -256,7 +188,7 @@ mod tests {
     #[test]
     fn only_what_builds_need_can_be_passed_through() {
         let parent = tempfile::tempdir().unwrap();
-        let state = State::open(&parent.path().join("data")).unwrap();
+        let state = State::open(&parent.path().join("data"), None).unwrap();
         state.objects_url().unwrap();
         let work = state.work(true).unwrap();
         assert_eq!((mode(state.path()), mode(&work)), (0o711, 0o711));

@@ -5,19 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sandbox::{Exit, Limits, Mount, Network, Sandbox, Spec};
 
-use super::state::State;
+use super::folder::DataFolder;
 
 /// Where the folder lies when the data folder can't be reached: it survives restarts of the machine, because
 /// caches and fetched tools are in it.
 const ELSEWHERE: &str = "/var/tmp";
-/// What the name of that folder is derived for.
-const NAME_PURPOSE: &str = "astrocloud 2026-11 name of the work folder";
-/// Bytes of that name: enough not to be guessed.
-const NAME_BYTES: usize = 12;
+/// File of the name of that folder, which is not to be guessed.
+const NAME: &str = "work-folder-name";
 /// Others may pass through, not look.
 const PASSABLE: u32 = 0o711;
 /// A trial that takes longer has failed.
@@ -28,12 +24,12 @@ const TRIAL: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When no folder can be made.
-pub async fn folder(state: &State, sandbox: &Sandbox) -> anyhow::Result<PathBuf> {
+pub async fn folder(data: &DataFolder, sandbox: &Sandbox) -> anyhow::Result<PathBuf> {
     let root = rustix::process::geteuid().is_root();
-    let folder = state.work(root)?;
+    let folder = data.work(root)?;
     let Err(reason) = try_out(sandbox, &folder).await else { return Ok(folder) };
     if root {
-        let other = elsewhere(state)?;
+        let other = elsewhere(data)?;
         if try_out(sandbox, &other).await.is_ok() {
             tracing::warn!(
                 folder = %other.display(),
@@ -46,9 +42,8 @@ pub async fn folder(state: &State, sandbox: &Sandbox) -> anyhow::Result<PathBuf>
     Ok(folder)
 }
 
-fn elsewhere(state: &State) -> anyhow::Result<PathBuf> {
-    let name = state.keys().newest().derive(NAME_PURPOSE);
-    let path = Path::new(ELSEWHERE).join(format!("astrocloud-{}", URL_SAFE_NO_PAD.encode(&name[..NAME_BYTES])));
+fn elsewhere(data: &DataFolder) -> anyhow::Result<PathBuf> {
+    let path = Path::new(ELSEWHERE).join(data.random(NAME, "astrocloud-")?.reveal());
     let cannot = || format!("the work folder {} can't be made", path.display());
     std::fs::DirBuilder::new().recursive(true).mode(PASSABLE).create(&path).with_context(cannot)?;
     let meta = std::fs::symlink_metadata(&path).with_context(cannot)?;

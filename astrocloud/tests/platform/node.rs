@@ -51,6 +51,7 @@ impl Installation {
             rehearsal: None,
         };
         let config = Config {
+            name: "first".to_owned(),
             database_url: format!("sqlite://{}?mode=rwc", self.0.path().join("db").display()),
             api: listening.addr,
             base_domain: "sites.localhost".to_owned(),
@@ -58,6 +59,9 @@ impl Installation {
             keys: MasterKey::load_or_create(&self.0.path().join("master.key")).unwrap().into(),
             api_token: Secret::new("ast_test"),
             feed_token: feed_token.clone(),
+            deployer_token: None,
+            deployer_hold: common::ledger::HOLD,
+            public_url: None,
             isolation: "none".to_owned(),
             max_upload_bytes: 1 << 20,
             authority: None,
