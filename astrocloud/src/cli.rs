@@ -184,7 +184,11 @@ mod tests {
             let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("astrocloud "), "`{}` shows no example", sub.get_name());
             let json = sub.get_arguments().any(|arg| arg.get_id() == "json");
-            assert!(json || ["up", "edge", "control-plane", "deployer"].contains(&sub.get_name()), "`{}` has no --json", sub.get_name());
+            assert!(
+                json || ["up", "edge", "control-plane", "deployer"].contains(&sub.get_name()),
+                "`{}` has no --json",
+                sub.get_name()
+            );
         }
     }
 

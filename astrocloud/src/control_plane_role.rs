@@ -91,7 +91,11 @@ fn check(settings: &Settings) -> Result<(), Usage> {
         Err(Usage::new(format!("{what} can't be within one process of several: set {setting}, like {example}")))
     };
     if settings.database.url.0.is_none() {
-        return needed("the database", "ASTROCLOUD_DATABASE_URL (database.url)", "postgres://astrocloud@host/astrocloud");
+        return needed(
+            "the database",
+            "ASTROCLOUD_DATABASE_URL (database.url)",
+            "postgres://astrocloud@host/astrocloud",
+        );
     }
     if settings.queue.url.0.is_none() {
         return needed("the queue", "ASTROCLOUD_QUEUE_URL (queue.url)", "redis://host");

@@ -143,12 +143,7 @@ async fn serve(role: DeployerRole, settings: Settings) -> anyhow::Result<u8> {
     }
 }
 
-async fn start(
-    settings: &Settings,
-    data: &DataFolder,
-    sandbox: &Sandbox,
-    id: &DeployerId,
-) -> anyhow::Result<Deployer> {
+async fn start(settings: &Settings, data: &DataFolder, sandbox: &Sandbox, id: &DeployerId) -> anyhow::Result<Deployer> {
     let set = &settings.deployer;
     let token = process::token(set.token_file.0.as_deref().map(Path::new).context("there is no token file")?)?;
     let ca = set.control_plane_ca.0.as_deref().map(Path::new);

@@ -18,8 +18,8 @@ mod remember;
 pub mod state;
 pub mod work;
 
-use platform::Platform;
 pub use folder::{DataFolder, make_private};
+use platform::Platform;
 pub use state::State;
 
 const EXAMPLES: &str = "\

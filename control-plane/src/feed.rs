@@ -245,8 +245,7 @@ impl Hub {
     /// Waits until every edge has a change, or is late; gives which are.
     async fn arrived(&self, change: i64, told: Told) -> Result<(Arrived, LateEdges), StoreError> {
         let version = told.version;
-        let ((mut arrived, mut edges), elsewhere) =
-            tokio::join!(told.arrived_here(), self.arrived_elsewhere(change));
+        let ((mut arrived, mut edges), elsewhere) = tokio::join!(told.arrived_here(), self.arrived_elsewhere(change));
         let Elsewhere { arrived: theirs, late, is_one_lost } = elsewhere?;
         if is_one_lost {
             // Its edges are this control plane's to wait for, or another's that says of them that they are behind.

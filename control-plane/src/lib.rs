@@ -213,7 +213,7 @@ impl ControlPlane {
         let domain = config.base_domain.clone();
         let changed = Arc::new(Notify::new());
         let heard = Arc::clone(&changed);
-        let hub = 
+        let hub =
             Hub::load(config.name.clone(), store.clone(), domain, policies.clone(), certificates.clone(), keys, heard)
                 .await?;
         let lookup = Lookup::new(config.lookup.clone());

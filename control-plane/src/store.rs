@@ -177,9 +177,8 @@ where
     T::Err: std::fmt::Display,
 {
     let text: Option<String> = row.try_get(column)?;
-    let read = |text: String| {
-        text.parse().map_err(|e: T::Err| StoreError::Unreadable { what: column, detail: e.to_string() })
-    };
+    let read =
+        |text: String| text.parse().map_err(|e: T::Err| StoreError::Unreadable { what: column, detail: e.to_string() });
     text.map(read).transpose()
 }
 

@@ -8,7 +8,10 @@ use super::layers::{leaves, table, variable};
 /// Every setting with its meaning.
 const MEANINGS: &[(&str, &str)] = &[
     ("data_dir", "Folder of all state"),
-    ("shared_dir", "Folder of what roles on several machines share: sites, logs and images, where no service is set; empty for data_dir"),
+    (
+        "shared_dir",
+        "Folder of what roles on several machines share: sites, logs and images, where no service is set; empty for data_dir",
+    ),
     ("base_domain", "Project `shop` is at shop.<base domain>"),
     ("database.url", "postgres://user:password@host/database?sslmode=verify-full; empty is a file below data_dir"),
     ("queue.url", "redis://user:password@host (rediss, redis-cluster, redis-sentinel …); empty is within the process"),
@@ -100,9 +103,18 @@ const MEANINGS: &[(&str, &str)] = &[
     ("edge.timeouts.store", "The object store answers"),
     ("control_plane.public_url", "Where people and scripts reach the API, when a proxy stands before it"),
     ("deployer.control_planes", "`astrocloud deployer`: APIs of the control planes, like https://control.example.com"),
-    ("deployer.control_plane_ca", "`astrocloud deployer`: file (PEM) of the CA that they are checked with; empty for the system's"),
-    ("deployer.token_file", "`astrocloud deployer`: file of the deployers' token, deployer-token in a control plane's data folder"),
-    ("deployer.advertise", "`astrocloud deployer`: address at which edges reach this machine's apps; empty for edges on it"),
+    (
+        "deployer.control_plane_ca",
+        "`astrocloud deployer`: file (PEM) of the CA that they are checked with; empty for the system's",
+    ),
+    (
+        "deployer.token_file",
+        "`astrocloud deployer`: file of the deployers' token, deployer-token in a control plane's data folder",
+    ),
+    (
+        "deployer.advertise",
+        "`astrocloud deployer`: address at which edges reach this machine's apps; empty for edges on it",
+    ),
     ("deployer.leave", "`astrocloud deployer`: for its apps to run elsewhere before it ends"),
     (
         "dns.listen",

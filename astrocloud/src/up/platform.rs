@@ -18,8 +18,8 @@ use url::{Host, Url};
 use super::state::State;
 use super::work;
 use crate::backends;
-use crate::plane;
 use crate::exit::Usage;
+use crate::plane;
 use crate::process::reachable;
 use crate::settings::Settings;
 

@@ -156,7 +156,11 @@ impl HttpLedger {
             return answer.json().await.map_err(transient);
         }
         let problem = answer.json::<Problem>().await.unwrap_or_else(|_| {
-            Problem::new(status.as_u16(), "no_control_plane", format!("what answers at {address} is no control plane: {status}"))
+            Problem::new(
+                status.as_u16(),
+                "no_control_plane",
+                format!("what answers at {address} is no control plane: {status}"),
+            )
         });
         match call.error(problem) {
             // Another control plane may be of a newer version, or have a better day.

@@ -94,7 +94,8 @@ impl SharedFileBus {
 impl Inner {
     fn lock_file(&self, deployment: &DeploymentId) -> PathBuf {
         // The same in every process, of whatever version.
-        let part = deployment.as_bytes().iter().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+        let part =
+            deployment.as_bytes().iter().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(*byte)));
         self.root.join(format!(".lock-{}", part % LOCKS))
     }
 
@@ -104,9 +105,7 @@ impl Inner {
 }
 
 /// Runs file work off the async threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 

@@ -23,21 +23,52 @@ const DISK_FULL: &str = "disk_full";
 #[serde(tag = "call", rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Call {
-    Claim { claim: Claim, isolation: String },
-    Keep { claims: Vec<Claim> },
+    Claim {
+        claim: Claim,
+        isolation: String,
+    },
+    Keep {
+        claims: Vec<Claim>,
+    },
     Leave,
-    GiveBack { claim: Claim },
-    Facts { claim: Claim, facts: Facts },
-    Built { claim: Claim },
-    Started { claim: Claim, image: String },
-    Succeeded { claim: Claim, output: Output },
-    Failed { claim: Claim, why: Failure },
-    WantedApp { deployment: DeploymentId },
+    GiveBack {
+        claim: Claim,
+    },
+    Facts {
+        claim: Claim,
+        facts: Facts,
+    },
+    Built {
+        claim: Claim,
+    },
+    Started {
+        claim: Claim,
+        image: String,
+    },
+    Succeeded {
+        claim: Claim,
+        output: Output,
+    },
+    Failed {
+        claim: Claim,
+        why: Failure,
+    },
+    WantedApp {
+        deployment: DeploymentId,
+    },
     WantedApps,
-    Revision { deployment: DeploymentId, status: RevisionStatus },
-    StartFailed { deployment: DeploymentId, why: Failure },
+    Revision {
+        deployment: DeploymentId,
+        status: RevisionStatus,
+    },
+    StartFailed {
+        deployment: DeploymentId,
+        why: Failure,
+    },
     /// Answered with the number of the newest change, once that is another one than `seen`, or after a while.
-    AppsChanged { seen: i64 },
+    AppsChanged {
+        seen: i64,
+    },
 }
 
 impl Call {

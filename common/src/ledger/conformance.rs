@@ -136,7 +136,10 @@ async fn an_app(world: &dyn World) -> Result<(), String> {
     ensure(wanted.app.image == "shop@sha256:1" && !wanted.app.env.is_empty(), "with its image and variables")?;
     ensure(!wanted.once, "a live app is started until it runs")?;
     ledger.revision(&deployment, RevisionStatus::Stopped).await.map_err(text)?;
-    ledger.revision(&deployment, RevisionStatus::Running { endpoints: endpoint.into(), restarts: 1 }).await.map_err(text)?;
+    ledger
+        .revision(&deployment, RevisionStatus::Running { endpoints: endpoint.into(), restarts: 1 })
+        .await
+        .map_err(text)?;
     let foreign = DeploymentId::new();
     refused(&ledger.revision(&foreign, RevisionStatus::Stopped).await, "an app that is not there is nobody's")?;
     ensure(ledger.wanted_app(&foreign).await.map_err(text)?.is_none(), "nor is it wanted")?;
@@ -157,7 +160,8 @@ async fn a_move(world: &dyn World) -> Result<(), String> {
     for ledger in [&from, &to] {
         ledger.keep(&[]).await.map_err(text)?;
     }
-    let wants = async |ledger: &DynLedger| Ok::<_, String>(ledger.wanted_apps().await.map_err(text)?.contains(&deployment));
+    let wants =
+        async |ledger: &DynLedger| Ok::<_, String>(ledger.wanted_apps().await.map_err(text)?.contains(&deployment));
     let running = |port: u16| RevisionStatus::Running { endpoints: endpoint(port).into(), restarts: 0 };
     ensure(wants(&from).await? && !wants(&to).await?, "an app runs on one deployer")?;
     refused(&to.revision(&deployment, running(4002)).await, "which alone can say what it does")?;

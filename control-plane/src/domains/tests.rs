@@ -34,7 +34,7 @@ impl Accounts {
         let certificates = Certificates::new(store.clone(), keys.clone(), None);
         let (base, changed) = ("apps.example", Arc::new(Notify::new()));
         let policies = Policies::new(false);
-        let hub = 
+        let hub =
             Hub::load("here".into(), store.clone(), base.into(), policies, certificates, Vec::new(), changed.clone());
         let hub = hub.await.unwrap();
         let issuing = Issuing::new(store.clone(), keys, Vec::new(), Vec::new(), hub.clone(), changed).await.unwrap();

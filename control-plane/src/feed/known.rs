@@ -271,7 +271,9 @@ impl Known {
 /// That an edge is behind a change which is not waited for any more.
 pub(super) fn late(edge: &EdgeId, left: Option<Timestamp>) -> String {
     match left {
-        Some(since) => format!("Edge {edge} is away since {since}, and may serve what was live before until it is back."),
+        Some(since) => {
+            format!("Edge {edge} is away since {since}, and may serve what was live before until it is back.")
+        }
         None => format!("Edge {edge} is slow, and may serve what was live before for some moments."),
     }
 }

@@ -118,9 +118,8 @@ impl Lifecycle {
     /// A deployment whose deployer is gone is queued again, or given up after some attempts.
     pub(super) async fn requeue(&self, row: &DeploymentRow) -> Result<(), StoreError> {
         if row.attempts >= MAX_ATTEMPTS {
-            let why = format!(
-                "The deployer was lost {MAX_ATTEMPTS} times while it worked on this deployment. Deploy again."
-            );
+            let why =
+                format!("The deployer was lost {MAX_ATTEMPTS} times while it worked on this deployment. Deploy again.");
             if self.step(row, Event::Failed(Failure::new("worker_lost", why))).await?.is_some() {
                 self.end_log(&row.id, "The deployment failed: its deployer was lost again and again.").await;
             }

@@ -25,10 +25,12 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn forget_revisions(&self) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET revision = $1, placed_on = NULL, runs_on = NULL WHERE revision IS NOT NULL")
-            .bind(to_json("revision", &RevisionStatus::Stopped)?)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "UPDATE deployments SET revision = $1, placed_on = NULL, runs_on = NULL WHERE revision IS NOT NULL",
+        )
+        .bind(to_json("revision", &RevisionStatus::Stopped)?)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 

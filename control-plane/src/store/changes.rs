@@ -36,10 +36,11 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn numbers(&self) -> Result<Numbers, StoreError> {
-        let rows =
-            sqlx::query("SELECT name, value FROM counters WHERE name = 'routes' OR name = 'deployments' OR name = 'apps'")
-                .fetch_all(&self.pool)
-                .await?;
+        let rows = sqlx::query(
+            "SELECT name, value FROM counters WHERE name = 'routes' OR name = 'deployments' OR name = 'apps'",
+        )
+        .fetch_all(&self.pool)
+        .await?;
         let mut numbers = Numbers::default();
         for row in rows {
             let value = row.try_get("value")?;
@@ -144,7 +145,8 @@ impl Store {
     /// # Errors
     /// When the database failed.
     pub async fn changed_deployments(&self, after: i64) -> Result<Vec<DeploymentId>, StoreError> {
-        let rows = sqlx::query("SELECT id FROM deployments WHERE change > $1").bind(after).fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query("SELECT id FROM deployments WHERE change > $1").bind(after).fetch_all(&self.pool).await?;
         rows.iter().map(|row| parsed(row, "id")).collect()
     }
 

@@ -104,19 +104,22 @@ impl Store {
             let placed: Option<DeployerId> = optional(row, "placed_on")?;
             match placed.as_ref().and_then(|on| apps.get_mut(on)) {
                 Some(count) => *count += 1,
-                None => unplaced.push((parsed::<DeploymentId>(row, "id")?, placed, optional::<DeployerId>(row, "runs_on")?)),
+                None => {
+                    unplaced.push((parsed::<DeploymentId>(row, "id")?, placed, optional::<DeployerId>(row, "runs_on")?))
+                }
             }
         }
         let mut is_placed = false;
         for (id, before, runs_on) in unplaced {
             let fewest = apps.iter().min_by_key(|(_, count)| **count).map(|(on, _)| *on);
             let Some(on) = runners.iter().find(|on| Some(*on) == runs_on.as_ref()).or(fewest) else { break };
-            let done = sqlx::query("UPDATE deployments SET placed_on = $2 WHERE id = $1 AND COALESCE(placed_on, '') = $3")
-                .bind(id.as_str())
-                .bind(on.as_str())
-                .bind(before.as_ref().map_or("", DeployerId::as_str))
-                .execute(&self.pool)
-                .await?;
+            let done =
+                sqlx::query("UPDATE deployments SET placed_on = $2 WHERE id = $1 AND COALESCE(placed_on, '') = $3")
+                    .bind(id.as_str())
+                    .bind(on.as_str())
+                    .bind(before.as_ref().map_or("", DeployerId::as_str))
+                    .execute(&self.pool)
+                    .await?;
             if done.rows_affected() == 1 {
                 is_placed = true;
                 apps.entry(on).and_modify(|count| *count += 1);

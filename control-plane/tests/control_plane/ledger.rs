@@ -111,9 +111,11 @@ async fn a_report_whose_control_plane_died_is_taken_by_another() {
 async fn the_ledger_is_for_deployers_alone() {
     let closed = Platform::start().await;
     let open = Platform::start_with(|config| config.deployer_token = Some(Secret::new(DEPLOYER_TOKEN))).await;
-    for (platform, token, problem) in
-        [(&closed, DEPLOYER_TOKEN, "not_found"), (&open, "wrong", "unauthorized"), (&open, DEPLOYER_TOKEN, "invalid_request")]
-    {
+    for (platform, token, problem) in [
+        (&closed, DEPLOYER_TOKEN, "not_found"),
+        (&open, "wrong", "unauthorized"),
+        (&open, DEPLOYER_TOKEN, "invalid_request"),
+    ] {
         let request = platform.request(Method::POST, "/internal/v1/ledger").bearer_auth(token);
         let answer = Platform::send(request.json(&json!({ "call": "wanted_apps" }))).await;
         assert_eq!(answer.problem(), problem);

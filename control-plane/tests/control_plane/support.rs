@@ -139,7 +139,16 @@ impl Platform {
         let ports = Ports { store, bus: bus.clone(), queue: queue.clone() };
         let plane = ControlPlane::start(listening, config, ports).await?;
         let api = plane.api_url().clone();
-        Ok(Self { api, plane, queue, bus, client: reqwest::Client::new(), folder, database_url, deployer: DeployerId::new() })
+        Ok(Self {
+            api,
+            plane,
+            queue,
+            bus,
+            client: reqwest::Client::new(),
+            folder,
+            database_url,
+            deployer: DeployerId::new(),
+        })
     }
 
     /// The same installation, after its process ended and was started again.

@@ -19,13 +19,7 @@ const HEAP_PERCENT: u64 = 75;
 
 /// The whole environment of an app. The project's variables win over the platform's defaults, except `PORT`,
 /// which says where the health check looks; what the project adds to `PATH` comes last.
-pub(crate) fn environment(
-    app: &App,
-    port: u16,
-    node: &Path,
-    dir: &Path,
-    settings: &Settings,
-) -> Vec<(String, String)> {
+pub(crate) fn environment(app: &App, port: u16, node: &Path, dir: &Path, settings: &Settings) -> Vec<(String, String)> {
     let memory = settings.limits.memory;
     let host = if settings.advertise.is_some() { EVERYWHERE } else { HOST };
     let heap = (memory / 100 * HEAP_PERCENT) >> 20;

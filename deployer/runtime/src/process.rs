@@ -213,13 +213,7 @@ enum Last {
 }
 
 /// Looks until the app answers.
-async fn first_answer(
-    pid: u32,
-    port: u16,
-    path: Option<&str>,
-    settings: &Settings,
-    last: &mut Last,
-) -> SocketAddr {
+async fn first_answer(pid: u32, port: u16, path: Option<&str>, settings: &Settings, last: &mut Last) -> SocketAddr {
     let mut pause = LOOK_FIRST;
     loop {
         match health::find(port, settings.advertise, path, settings.health_timeout).await {
