@@ -99,8 +99,8 @@ pub(crate) enum Found {
     Ready(Hit),
     /// None yet. When the ordinary way leads to a file, [`Lane::fill`] makes one of it.
     Missing(Box<Missing>),
-    /// It takes the ordinary way.
-    Elsewhere,
+    /// It takes the ordinary way, to this route where it was looked for.
+    Elsewhere(Option<Arc<Entry>>),
 }
 
 /// What an answer depends on.
@@ -176,14 +176,14 @@ impl Lane {
 
     /// Looks for an answer; `bytes` begin with the head.
     pub(crate) fn find(&self, head: &Head, bytes: &[u8], arrival: Arrival<'_>) -> Found {
-        let Some(path) = usual_path(head, bytes) else { return Found::Elsewhere };
+        let Some(path) = usual_path(head, bytes) else { return Found::Elsewhere(None) };
         let is_cookie = |name: &[u8]| name.eq_ignore_ascii_case(header::COOKIE.as_str().as_bytes());
         if !self.takes(arrival, || head.fields(bytes).any(|(name, _)| is_cookie(name))) {
-            return Found::Elsewhere;
+            return Found::Elsewhere(None);
         }
         let Some(host) = head.host.and_then(|h| std::str::from_utf8(h.of(bytes)).ok()).and_then(host::normalized)
         else {
-            return Found::Elsewhere;
+            return Found::Elsewhere(None);
         };
         let accept = head.accept_encoding.map(|a| a.of(bytes));
         let if_none_match = head.if_none_match.map(|list| list.of(bytes));
@@ -195,7 +195,7 @@ impl Lane {
     pub(crate) fn find_h2(&self, head: &Parts, arrival: Arrival<'_>) -> Found {
         match http2::read(head).filter(|_| self.takes(arrival, || head.headers.contains_key(header::COOKIE))) {
             Some(asked) => self.look(&asked.as_asked(), arrival.peer),
-            None => Found::Elsewhere,
+            None => Found::Elsewhere(None),
         }
     }
 
@@ -210,7 +210,10 @@ impl Lane {
     fn look(&self, asked: &Asked<'_>, peer: &Peer) -> Found {
         let Asked { host, path, accept, if_none_match, is_head } = *asked;
         let table = self.routes.now();
-        let Some(entry) = table.find(host).filter(|e| serves(e, host, peer)) else { return Found::Elsewhere };
+        let Some(entry) = table.find(host) else { return Found::Elsewhere(None) };
+        if !serves(&entry, host, peer) {
+            return Found::Elsewhere(Some(entry.into_owned()));
+        }
         let entry: &Arc<Entry> = &entry;
         let accepted = Accepted::of_values(accept);
         let secure = peer.tls.is_some();
@@ -218,7 +221,7 @@ impl Lane {
         let key = Key::new(entry, kind, path);
         match self.kept.get(key.as_bytes()) {
             Some(Kept::Ready(ready)) => hit(entry, ready, if_none_match),
-            Some(Kept::Never) => Found::Elsewhere,
+            Some(Kept::Never) => Found::Elsewhere(None),
             None => {
                 let accepted = accept.and_then(|a| HeaderValue::from_bytes(a).ok());
                 Found::Missing(Box::new(Missing { entry: Arc::clone(entry), key, accepted, is_head, secure }))
@@ -345,7 +348,7 @@ fn hit(entry: &Arc<Entry>, ready: Arc<Ready>, if_none_match: Option<&[u8]>) -> F
     let is_unchanged = match (if_none_match, ready.tag()) {
         (None, _) => false,
         (Some(list), Some(tag)) => names_tag(list, tag),
-        (Some(_), None) => return Found::Elsewhere,
+        (Some(_), None) => return Found::Elsewhere(None),
     };
     let at = SystemTime::now();
     Found::Ready(Hit { entry: Arc::clone(entry), ready, is_unchanged, id: RequestId::at(at), at })

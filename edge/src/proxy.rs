@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use balance::{Fleet, Ticket};
 use bytes::Bytes;
-use common::policy::AppProtocol;
-use common::route::Target;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use pingora_core::modules::http::HttpModules;
@@ -150,10 +148,7 @@ impl Proxy {
         let host = std::str::from_utf8(host).ok().and_then(host::normalized);
         let table = self.routes.now();
         let entry = host.and_then(|host| table.find(&host));
-        entry.is_some_and(|entry| {
-            let is_app = matches!(entry.route.target, Target::App { .. });
-            is_app && entry.route.policy.app.protocol != AppProtocol::Http1
-        })
+        entry.is_some_and(|entry| entry.is_lent())
     }
 
     pub(crate) const fn timeouts(&self) -> Timeouts {

@@ -26,8 +26,9 @@ const MAX_COPIED: usize = 4 << 10;
 
 /// What follows on a connection.
 pub(super) enum Next {
-    /// A request that the lane does not answer, and what the lane lacks for that. Everything before it is answered.
-    Request(Head, Option<Box<Missing>>),
+    /// A request that the lane does not answer, whether it is known to be Pingora's or not, and what the lane lacks to
+    /// answer it. Everything before it is answered.
+    Request(Head, Option<bool>, Option<Box<Missing>>),
     /// HTTP/2.
     Http2,
     /// What is no request.
@@ -112,8 +113,10 @@ impl Connection {
                         }
                         // Looked for again once what came before it is answered.
                         _ if !self.held.is_empty() => ahead.writes = true,
-                        Found::Missing(missing) => return Poll::Ready(Ok(Next::Request(head, Some(missing)))),
-                        Found::Elsewhere => return Poll::Ready(Ok(Next::Request(head, None))),
+                        Found::Missing(missing) => return Poll::Ready(Ok(Next::Request(head, Some(false), Some(missing)))),
+                        Found::Elsewhere(entry) => {
+                            return Poll::Ready(Ok(Next::Request(head, entry.map(|entry| entry.is_lent()), None)));
+                        }
                     }
                     continue;
                 }

@@ -90,7 +90,10 @@ type Step<'a> = Pin<Box<dyn Future<Output = Option<Box<Connection>>> + Send + 'a
 /// Does what is next. Returns the connection when it goes on.
 fn handle(visits: &Arc<Visits>, connection: Box<Connection>, next: io::Result<Next>, is_first: bool) -> Step<'_> {
     match next {
-        Ok(Next::Request(head, missing)) => Box::pin(request(visits, connection, head, missing)),
+        Ok(Next::Request(head, is_lent, missing)) => {
+            let is_lent = is_lent.unwrap_or_else(|| connection.is_lent(visits, &head));
+            Box::pin(request(visits, connection, head, is_lent, missing))
+        }
         Ok(Next::Http2) => Box::pin(serve_h2(visits, connection)),
         Ok(next) => Box::pin(end(visits, connection, next, is_first)),
         Err(error) => {
@@ -105,9 +108,10 @@ async fn request(
     visits: &Arc<Visits>,
     mut connection: Box<Connection>,
     head: Head,
+    is_lent: bool,
     missing: Option<Box<Missing>>,
 ) -> Option<Box<Connection>> {
-    if !connection.is_lent(visits, &head) {
+    if !is_lent {
         let keeps = head.keeps_alive && !visits.drain.has_come();
         let visited = connection.visited(&visits.proxy, &visits.limits, &head, keeps).await;
         fill(visits, visited.status, missing).await;

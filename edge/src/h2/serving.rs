@@ -177,13 +177,13 @@ impl<'a> Serving<'a> {
         }
         let found = match body.is_end_stream() {
             true => self.visits.lane.find_h2(&head, self.origin.arrival()),
-            false => Found::Elsewhere,
+            false => Found::Elsewhere(None),
         };
         match found {
             Found::Ready(hit) => self.send(&hit, &head, respond),
             Found::Missing(missing) => self.exchange(head, body, respond, Some(missing)),
-            Found::Elsewhere if self.is_lent(&head) => self.lend(head, body, respond),
-            Found::Elsewhere => self.exchange(head, body, respond, None),
+            Found::Elsewhere(_) if self.is_lent(&head) => self.lend(head, body, respond),
+            Found::Elsewhere(_) => self.exchange(head, body, respond, None),
         }
     }
 

@@ -22,6 +22,9 @@ pub(super) fn answer(proxy: &Proxy, request: &Request<'_>, ctx: &Ctx) -> Option<
 }
 
 fn proof(proxy: &Proxy, request: &Request<'_>) -> Option<Bytes> {
+    if !request.target().starts_with(PREFIX.as_bytes()) {
+        return None;
+    }
     let asked = request.path().strip_prefix(PREFIX)?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return None;

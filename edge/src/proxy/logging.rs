@@ -28,12 +28,13 @@ pub(crate) struct Passed {
 pub(super) fn logging(proxy: &Proxy, request: &Request<'_>, peer: Option<&Peer>, passed: Passed, ctx: &Ctx) {
     let route = ctx.entry.as_ref().map(|e| &e.route);
     let host = route.map(|r| &*r.host).or_else(|| request.authority().0);
+    let is_named = access::names(&proxy.observer);
     let record = Record {
         project: route.map(|r| &*r.project),
         deployment: route.map(|r| r.deployment.as_str()),
         host: host.unwrap_or_default(),
         method: request.method().as_str(),
-        path: request.path(),
+        path: if is_named { request.path() } else { "" },
         status: passed.status,
         bytes_in: passed.bytes_in,
         bytes_out: passed.bytes_out,
@@ -41,7 +42,7 @@ pub(super) fn logging(proxy: &Proxy, request: &Request<'_>, peer: Option<&Peer>,
         first_byte: ctx.first_byte.map(|at| at.saturating_duration_since(ctx.started)),
         cache: ctx.cached.map(cache_result),
         upstream: ctx.upstream,
-        request_id: ctx.request_id.to_str().unwrap_or_default(),
+        request_id: if is_named { ctx.request_id.to_str().unwrap_or_default() } else { "" },
         trace: ctx.trace.told(),
         client: ctx.client.as_ref().map(IpAddr::to_canonical),
         tls: peer.and_then(|p| p.tls.as_ref()).map(|tls| tls.version),

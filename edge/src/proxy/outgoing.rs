@@ -31,7 +31,7 @@ pub(super) fn head(request: &Request<'_>, framing: Framing, peer: &Peer, ctx: &C
     tell(peer, request.authority(), ctx, |name, value| {
         head.put_slice(name.as_str().as_bytes());
         head.put_slice(b": ");
-        value.iter().for_each(|part| head.put_slice(part.as_bytes()));
+        value.iter().for_each(|part| head.put_slice(part));
         head.put_slice(b"\r\n");
     });
     if framing == Framing::Chunked {

@@ -38,13 +38,13 @@ impl Trace {
 
     fn continued<'a>(mut parents: impl Iterator<Item = &'a [u8]>, is_trusted: bool) -> Self {
         let told = parents.next().filter(|_| parents.next().is_none());
-        let span = rand::random_range(1..=u64::MAX);
+        let span = rand::random::<u64>().max(1);
         match told.and_then(parse) {
             Some((id, parent, flags)) => {
                 let flags = if is_trusted { flags } else { flags & !SAMPLED };
                 Self { id, parent: Some(parent), span, flags }
             }
-            None => Self { id: rand::random_range(1..=u128::MAX), parent: None, span, flags: 0 },
+            None => Self { id: rand::random::<u128>().max(1), parent: None, span, flags: 0 },
         }
     }
 
@@ -68,23 +68,14 @@ impl Trace {
     }
 }
 
-/// A `traceparent`.
-pub(super) struct Text([u8; LEN]);
-
-impl Text {
-    pub(super) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
 impl Trace {
     /// As in the field for the app, whose parent is the edge's span.
-    pub(super) fn text(&self) -> Text {
+    pub(super) fn text(&self) -> [u8; LEN] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         write_hex(&mut text[3..35], &self.id.to_be_bytes());
         write_hex(&mut text[36..52], &self.span.to_be_bytes());
         write_hex(&mut text[53..], &[self.flags]);
-        Text(text)
+        text
     }
 }
 
@@ -143,7 +134,7 @@ mod tests {
         assert_eq!((trace.id, trace.parent), (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, Some(0x00f0_67aa_0ba9_02b7)));
         assert_eq!(trace.flags, 1);
         let field = trace.text();
-        let field = field.as_str();
+        let field = std::str::from_utf8(&field).unwrap();
         assert!(field.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert_ne!(field, GOOD, "the app's parent is the edge's span");
         assert_eq!(parse(field.as_bytes()).unwrap().1, trace.span);

@@ -52,34 +52,34 @@ pub(super) fn tell(
     peer: &Peer,
     (host, has_host): (Option<&str>, bool),
     ctx: &Ctx,
-    mut put: impl FnMut(HeaderName, &[&str]),
+    mut put: impl FnMut(HeaderName, &[&[u8]]),
 ) {
-    let scheme = ctx.scheme.as_str();
-    put(REQUEST_ID, &[ctx.request_id.to_str().unwrap_or_default()]);
+    let (scheme, host) = (ctx.scheme.as_str().as_bytes(), host.map(str::as_bytes));
+    put(REQUEST_ID, &[ctx.request_id.as_bytes()]);
     put(PROTO, &[scheme]);
     if let Some(client) = ctx.client {
         let neighbour = Some(peer.address.ip().to_canonical()).filter(|ip| *ip != client);
-        let (mut addresses, mut hops) = (String::new(), String::new());
+        let (mut addresses, mut hops) = (Vec::new(), Vec::new());
         // The trusted proxies, from the visitor on.
         for proxy in ctx.proxies.iter().copied().chain(neighbour) {
             let proxy = Text::of(proxy);
-            [", ", proxy.as_str()].into_iter().for_each(|part| addresses.push_str(part));
-            [", "].into_iter().chain(node(proxy.as_str())).for_each(|part| hops.push_str(part));
+            [&b", "[..], proxy.as_bytes()].into_iter().for_each(|part| addresses.extend_from_slice(part));
+            [&b", "[..]].into_iter().chain(node(proxy.as_bytes())).for_each(|part| hops.extend_from_slice(part));
         }
         let client = Text::of(client);
-        let client = client.as_str();
+        let client = client.as_bytes();
         put(REAL_IP, &[client]);
         put(FOR, &[client, &addresses]);
         let [open, client, close] = node(client);
-        let by_host = host.filter(|host| is_plain(host)).map_or(["", "", ""], |host| [";host=\"", host, "\""]);
-        let [before, by_host, after] = by_host;
-        put(header::FORWARDED, &[open, client, close, before, by_host, after, ";proto=", scheme, &hops]);
+        let by_host = host.filter(|host| is_plain(host)).map(|host| [&b";host=\""[..], host, b"\""]);
+        let [before, by_host, after] = by_host.unwrap_or_default();
+        put(header::FORWARDED, &[open, client, close, before, by_host, after, b";proto=", scheme, &hops]);
     }
     if let Some(host) = host {
-        match port(host.as_bytes()).unwrap_or_else(|| ctx.scheme.port()) {
-            80 => put(PORT, &["80"]),
-            443 => put(PORT, &["443"]),
-            other => put(PORT, &[&other.to_string()]),
+        match port(host).unwrap_or_else(|| ctx.scheme.port()) {
+            80 => put(PORT, &[b"80"]),
+            443 => put(PORT, &[b"443"]),
+            other => put(PORT, &[other.to_string().as_bytes()]),
         }
         if !has_host {
             // Over HTTP/2 it was in the target alone, of which only the path is kept.
@@ -87,13 +87,13 @@ pub(super) fn tell(
         }
         put(HOST, &[host]);
     }
-    put(trace::PARENT, &[ctx.trace.text().as_str()]);
+    put(trace::PARENT, &[&ctx.trace.text()]);
 }
 
 /// A hop of `Forwarded` (RFC 7239 sections 4 and 6).
-fn node(address: &str) -> [&str; 3] {
+fn node(address: &[u8]) -> [&[u8]; 3] {
     // Of the two kinds of addresses, only the longer has colons.
-    if address.contains(':') { ["for=\"[", address, "]\""] } else { ["for=", address, ""] }
+    if address.contains(&b':') { [b"for=\"[", address, b"]\""] } else { [b"for=", address, b""] }
 }
 
 /// Asks for the other protocol that the visitor asks for. Pingora passes only WebSocket on.
@@ -121,14 +121,13 @@ pub(super) fn pass_trailers(asked: &RequestHeader, request: &mut RequestHeader) 
 }
 
 /// Whether a host can stand in quotes as it is.
-fn is_plain(host: &str) -> bool {
-    host.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
+fn is_plain(host: &[u8]) -> bool {
+    host.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
 }
 
 pub(super) fn port(host: &[u8]) -> Option<u16> {
-    let host = std::str::from_utf8(host).ok()?;
-    let (_, port) = host.rsplit_once(':')?;
-    port.parse().ok()
+    let colon = memchr::memrchr(b':', host)?;
+    std::str::from_utf8(&host[colon + 1..]).ok()?.parse().ok()
 }
 
 #[cfg(test)]

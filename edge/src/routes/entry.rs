@@ -4,8 +4,8 @@
 use std::sync::{Arc, OnceLock};
 
 use balance::Upstreams;
-use common::policy::{Access, Hsts, Limits};
-use common::route::Route;
+use common::policy::{Access, AppProtocol, Hsts, Limits};
+use common::route::{Route, Target};
 use guard::Compiled;
 use http::HeaderValue;
 use moka::sync::Cache;
@@ -40,6 +40,12 @@ impl Entry {
     /// Whether nothing needs to be decided for each request anew: nobody is refused, limited or asked for a password.
     pub(crate) const fn is_plain(&self) -> bool {
         self.is_plain
+    }
+
+    /// Whether its requests are Pingora's, because its app speaks HTTP/2.
+    pub(crate) fn is_lent(&self) -> bool {
+        let is_app = matches!(self.route.target, Target::App { .. });
+        is_app && self.route.policy.app.protocol != AppProtocol::Http1
     }
 
     /// The deployment's id as a header carries it.
