@@ -113,7 +113,9 @@ impl Connection {
                         }
                         // Looked for again once what came before it is answered.
                         _ if !self.held.is_empty() => ahead.writes = true,
-                        Found::Missing(missing) => return Poll::Ready(Ok(Next::Request(head, Some(false), Some(missing)))),
+                        Found::Missing(missing) => {
+                            return Poll::Ready(Ok(Next::Request(head, Some(false), Some(missing))));
+                        }
                         Found::Elsewhere(entry) => {
                             return Poll::Ready(Ok(Next::Request(head, entry.map(|entry| entry.is_lent()), None)));
                         }
