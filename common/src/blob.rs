@@ -1,16 +1,45 @@
-//! The object store port. The trait is `object_store`'s own, which has adapters for local folders and
-//! for Azure Blob Storage; this module chooses one by URL and adds what every caller needs.
+//! The object store port. The trait is `object_store`'s own; this module opens the embedded adapter, a folder, and adds
+//! what every caller needs. Azure Blob Storage is a crate of its own (`common/azure-blob`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 use url::Url;
 
+mod conformance;
+
+pub use conformance::conformance;
+
 /// The port.
 pub type ObjectStore = Arc<dyn object_store::ObjectStore>;
+
+/// A request that stores one object, ready to be sent by somebody without a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedPut {
+    /// Where to PUT it. It is a secret for as long as it works.
+    pub url: Url,
+    /// Header fields that the request must have, by name.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Lets others store objects straight in the store. Stores that can't do this take uploads through the control plane.
+#[async_trait]
+pub trait DirectUploads: std::fmt::Debug + Send + Sync {
+    /// A request that creates or writes the object `key`, and nothing else, within `lifetime`. How large the object gets
+    /// is checked by nobody.
+    ///
+    /// # Errors
+    /// When the store can't sign now.
+    async fn sign_put(&self, key: &str, lifetime: Duration) -> Result<SignedPut, BlobError>;
+
+    /// Scheme, host and port of every signed URL.
+    fn origin(&self) -> String;
+}
 
 /// Why an object store can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +111,17 @@ pub async fn size(store: &ObjectStore, key: &str) -> Result<Option<u64>, BlobErr
     }
 }
 
+/// Copies an object within the store, without its bytes passing through here. One that is at `to` already stays.
+///
+/// # Errors
+/// When there is nothing at `from` or the store failed.
+pub async fn copy(store: &ObjectStore, from: &str, to: &str) -> Result<(), BlobError> {
+    match store.copy_if_not_exists(&Path::from(from), &Path::from(to)).await {
+        Ok(()) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// Deletes an object; one that does not exist is no error.
 ///
 /// # Errors
@@ -91,33 +131,6 @@ pub async fn delete(store: &ObjectStore, key: &str) -> Result<(), BlobError> {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
         Err(e) => Err(e.into()),
     }
-}
-
-/// What every adapter must do; called by each adapter's tests.
-///
-/// # Errors
-/// Names the first expectation that did not hold.
-pub async fn conformance(store: &ObjectStore) -> Result<(), String> {
-    use futures::TryStreamExt as _;
-    let text = |e: BlobError| e.to_string();
-    let ensure = |held: bool, what: &str| if held { Ok(()) } else { Err(what.to_owned()) };
-
-    put(store, "conformance/a b/ä.txt", Bytes::from_static(b"0123456789")).await.map_err(text)?;
-    ensure(get(store, "conformance/a b/ä.txt").await.map_err(text)? == "0123456789", "a stored object reads back")?;
-    ensure(size(store, "conformance/a b/ä.txt").await.map_err(text)? == Some(10), "its size is told")?;
-    let key = Path::from("conformance/a b/ä.txt");
-    let part = store.get_range(&key, 3..6).await.map_err(|e| e.to_string())?;
-    ensure(part == "345", "a range reads its bytes only")?;
-    put(store, "conformance/a b/ä.txt", Bytes::from_static(b"new")).await.map_err(text)?;
-    ensure(get(store, "conformance/a b/ä.txt").await.map_err(text)? == "new", "an object can be replaced")?;
-    let listed: Vec<_> = store.list(Some(&Path::from("conformance"))).try_collect().await.map_err(|e| e.to_string())?;
-    ensure(listed.len() == 1, "a prefix lists its objects")?;
-    let missing = get(store, "conformance/missing").await;
-    ensure(missing.is_err_and(|e| e.is_not_found()), "a missing object is told as not found")?;
-    ensure(size(store, "conformance/missing").await.map_err(text)?.is_none(), "a missing object has no size")?;
-    delete(store, "conformance/a b/ä.txt").await.map_err(text)?;
-    delete(store, "conformance/a b/ä.txt").await.map_err(text)?;
-    ensure(size(store, "conformance/a b/ä.txt").await.map_err(text)?.is_none(), "a deleted object is gone")
 }
 
 #[cfg(test)]

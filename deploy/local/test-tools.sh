@@ -33,6 +33,7 @@ need skopeo skopeo
 need umoci umoci
 need runc runc
 need busybox busybox-static
+need npm npm
 # Debian keeps its programs out of the search path.
 [ -d /usr/lib/postgresql ] || packages="$packages postgresql"
 
@@ -49,6 +50,15 @@ if [ -n "$packages" ]; then
     $sudo apt-get update -q >/dev/null
     # shellcheck disable=SC2086
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $packages >/dev/null
+fi
+
+# Azure's storage on this machine. The version is asked for because npm takes an older one for older Nodes.
+AZURITE=3.37.0
+azurite="${XDG_CACHE_HOME:-$HOME/.cache}/astrocloud/azurite-$AZURITE"
+if [ ! -x "$azurite/node_modules/.bin/azurite-blob" ]; then
+    echo "Installing Azurite $AZURITE."
+    mkdir -p "$azurite"
+    npm install --prefix "$azurite" --no-audit --no-fund --loglevel=error "azurite@$AZURITE" >/dev/null
 fi
 
 # Rust tools, at known versions.

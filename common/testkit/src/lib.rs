@@ -4,6 +4,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+pub mod azurite;
 pub mod certificates;
 pub mod keeper;
 pub mod ports;
