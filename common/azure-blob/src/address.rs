@@ -145,9 +145,7 @@ mod tests {
 
     #[test]
     fn a_container_has_several_spellings() {
-        for text in
-            ["azure://acme1/sites", "az://acme1/sites/", "https://acme1.blob.core.windows.net/sites"]
-        {
+        for text in ["azure://acme1/sites", "az://acme1/sites/", "https://acme1.blob.core.windows.net/sites"] {
             let address: Address = text.parse().unwrap();
             assert_eq!((address.account(), address.container()), ("acme1", "sites"), "{text}");
             assert_eq!(address.endpoint(), "https://acme1.blob.core.windows.net", "{text}");

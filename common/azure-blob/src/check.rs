@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::blob::{self, BlobError, DirectUploads as _};
-use http::header::CONTENT_LENGTH;
 use http::Method;
+use http::header::CONTENT_LENGTH;
 use object_store::client::HttpRequestBody;
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _, PutMode, PutPayload};

@@ -145,7 +145,8 @@ mod tests {
         assert_eq!(read.cors.rules, [other("*")]);
         let again: Settings = quick_xml::de::from_str(&quick_xml::se::to_string(&read).unwrap()).unwrap();
         assert_eq!(again, read);
-        let none: Settings = quick_xml::de::from_str("<StorageServiceProperties><Cors/></StorageServiceProperties>").unwrap();
+        let none: Settings =
+            quick_xml::de::from_str("<StorageServiceProperties><Cors/></StorageServiceProperties>").unwrap();
         assert_eq!(none, Settings::default());
     }
 }

@@ -43,9 +43,7 @@ impl Answer {
             message: String,
         }
         match quick_xml::de::from_str::<Error>(self.body.trim_start_matches('\u{feff}')) {
-            Ok(Error { code, message }) => {
-                redacted(&format!("{code}: {}", message.lines().next().unwrap_or_default()))
-            }
+            Ok(Error { code, message }) => redacted(&format!("{code}: {}", message.lines().next().unwrap_or_default())),
             Err(_) => format!("HTTP {}", self.status),
         }
     }
@@ -62,12 +60,10 @@ impl Service {
             endpoint: self.address.endpoint().to_owned(),
             detail: redacted(&detail),
         };
-        let credential = self.credentials.get_credential().await.map_err(|e| {
-            AzureBlobError::Forbidden {
-                what: "be known to Azure",
-                said: redacted(&e.to_string()),
-                remedy: "check the identity's settings (objects.identity and those beside it)",
-            }
+        let credential = self.credentials.get_credential().await.map_err(|e| AzureBlobError::Forbidden {
+            what: "be known to Azure",
+            said: redacted(&e.to_string()),
+            remedy: "check the identity's settings (objects.identity and those beside it)",
         })?;
         let mut request: HttpRequest = http::Request::builder()
             .method(method)

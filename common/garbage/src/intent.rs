@@ -10,8 +10,8 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use crate::condemned::Condemned;
 use crate::GarbageError;
+use crate::condemned::Condemned;
 
 /// Below this lie intents: `publishing/<deployment>/<one of its publishers>.json`.
 pub(crate) const FOLDER: &str = "publishing";
@@ -52,9 +52,7 @@ impl Intent {
         blob::put(store, &key, json.into()).await?;
         loop {
             match Condemned::read(store).await? {
-                Some(condemned)
-                    if condemned.over() >= now() && !condemned.hashes.is_disjoint(&written.hashes) =>
-                {
+                Some(condemned) if condemned.over() >= now() && !condemned.hashes.is_disjoint(&written.hashes) => {
                     tracing::info!(%deployment, until = %condemned.over(), "waits for contents that are just being deleted");
                     tokio::time::sleep(LOOK).await;
                 }
@@ -73,16 +71,14 @@ impl Intent {
 
 /// All intents: whose they are, where they lie, and what they name.
 pub(crate) async fn all(store: &ObjectStore) -> Result<Vec<(DeploymentId, Path, BTreeSet<String>)>, GarbageError> {
-    let listed: Vec<Path> =
-        store.list(Some(&Path::from(FOLDER))).map_ok(|meta| meta.location).try_collect().await?;
+    let listed: Vec<Path> = store.list(Some(&Path::from(FOLDER))).map_ok(|meta| meta.location).try_collect().await?;
     let read = listed.into_iter().filter_map(|path| {
         let deployment: DeploymentId = path.parts().nth(1)?.as_ref().parse().ok()?;
         Some(async move {
             match blob::get(store, path.as_ref()).await {
                 Ok(bytes) => {
                     let unreadable = |detail| GarbageError::Unreadable { key: path.to_string(), detail };
-                    let written: Written =
-                        serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))?;
+                    let written: Written = serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))?;
                     Ok::<_, GarbageError>(Some((deployment, path, written.hashes)))
                 }
                 // Its publisher is done: the manifest is there.

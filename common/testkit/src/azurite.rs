@@ -121,10 +121,8 @@ impl Drop for Azurite {
 }
 
 fn program() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"),
-        PathBuf::from,
-    );
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"), PathBuf::from);
     let program = cache.join(format!("astrocloud/azurite-{VERSION}/node_modules/.bin/azurite-blob"));
     assert!(program.exists(), "{} is missing; deploy/local/test-tools.sh installs it", program.display());
     program

@@ -30,12 +30,15 @@ pub fn with_key(azurite: &Azurite) -> AzureBlob {
 }
 
 pub fn with_identity(azurite: &Azurite, authority: &Authority) -> AzureBlob {
-    open(azurite, Credential::WorkloadIdentity {
-        tenant: TENANT.to_owned(),
-        client: CLIENT.to_owned(),
-        token_file: authority.token_file(),
-        authority: Some(authority.url()),
-    })
+    open(
+        azurite,
+        Credential::WorkloadIdentity {
+            tenant: TENANT.to_owned(),
+            client: CLIENT.to_owned(),
+            token_file: authority.token_file(),
+            authority: Some(authority.url()),
+        },
+    )
 }
 
 /// With a SAS of the account, as the portal gives it

@@ -14,8 +14,8 @@ use garbage::{AFTERWARDS, GarbageError, Intent};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore as Port, ObjectStoreExt as _,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore as Port,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -208,7 +208,8 @@ async fn whatever_the_order_no_named_content_is_lost_and_all_garbage_goes_in_the
         let publishers = (0..4).map(|_| publisher(world.clone(), fork())).collect::<Vec<_>>();
         let sweepers = (0..2).map(|_| sweeper(world.clone(), fork())).collect::<Vec<_>>();
         let deleter = deleter(world.clone(), fork(), old);
-        let (mut kept, new, swept) = future::join3(deleter, future::join_all(publishers), future::join_all(sweepers)).await;
+        let (mut kept, new, swept) =
+            future::join3(deleter, future::join_all(publishers), future::join_all(sweepers)).await;
         deleted += swept.iter().sum::<u64>();
         let (new, failed): (Vec<_>, Vec<_>) = new.into_iter().partition(|(_, published)| *published);
         kept.extend(new.into_iter().map(|(id, _)| id));
