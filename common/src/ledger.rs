@@ -147,7 +147,7 @@ pub trait Ledger: Send + Sync {
     /// nothing to do: it was canceled, is done, or another deployer works on it.
     async fn claim(&self, claim: &Claim, isolation: &str) -> Result<Option<Work>, LedgerError>;
     /// Says that this deployer is there and works on these. Gives those that are no longer its own: it must stop working
-    /// on them.
+    /// on them. What succeeded stays its own, because it may wait for the edges yet.
     async fn keep(&self, claims: &[Claim]) -> Result<Vec<Claim>, LedgerError>;
     /// Says that this deployer is about to end: its apps are started elsewhere, and then it is to run none. Gives whether
     /// there is another deployer for them.

@@ -145,6 +145,11 @@ pub trait AppRuntime: Send + Sync {
     /// Ends an app in an orderly way: traffic has moved away already. Returns at once; the app is told to end
     /// after a pause for requests in flight, and killed when it does not. Stopping what does not run is no error.
     async fn stop(&self, deployment: &DeploymentId);
+    /// Whether apps are this machine's, and so end with their deployer. A cluster's do not: they need not be started
+    /// elsewhere before it ends.
+    fn is_of_this_machine(&self) -> bool {
+        true
+    }
     /// What runs, or is being started or restarted now.
     async fn running(&self) -> Vec<DeploymentId>;
     /// Starts nothing any more, and reports nothing. Apps that are processes of this one end within the deadline; a

@@ -172,6 +172,9 @@ impl Deployer {
     /// not at all when there are none. Then [`drain`](Self::drain) it.
     pub async fn leave(&self, deadline: Duration) {
         self.enough.cancel();
+        if !self.runtime.is_of_this_machine() {
+            return;
+        }
         let left = async {
             match self.ledger.leave().await {
                 Ok(true) => {

@@ -107,7 +107,7 @@ async fn a_site(world: &dyn World) -> Result<(), String> {
     }
     refused(&ledger.failed(&claim, Failure::new("late", "It failed.")).await, "what succeeded can't fail")?;
     let lost = ledger.keep(std::slice::from_ref(&claim)).await.map_err(text)?;
-    ensure(lost == [claim.clone()], "what is done is not held any more")?;
+    ensure(lost.is_empty(), "what succeeded is not taken from a deployer that may wait for the edges")?;
     ledger.give_back(&claim).await.map_err(text)?;
     let again = ledger.claim(&Claim::new(claim.deployment), "none").await.map_err(text)?;
     ensure(again.is_none(), "what is done is not claimed again")?;
@@ -165,7 +165,6 @@ async fn a_move(world: &dyn World) -> Result<(), String> {
     let running = |port: u16| RevisionStatus::Running { endpoints: endpoint(port).into(), restarts: 0 };
     ensure(wants(&from).await? && !wants(&to).await?, "an app runs on one deployer")?;
     refused(&to.revision(&deployment, running(4002)).await, "which alone can say what it does")?;
-    ensure(to.wanted_app(&deployment).await.map_err(text)?.is_none(), "and alone gets it")?;
     ensure(from.leave().await.map_err(text)?, "a deployer that leaves is told that there are others")?;
     ensure(wants(&to).await?, "an app whose deployer leaves is wanted elsewhere")?;
     ensure(wants(&from).await?, "and runs on until it runs there")?;

@@ -41,6 +41,14 @@ pub(super) async fn call(
     let id = headers.get(DEPLOYER_HEADER).and_then(|id| id.to_str().ok()).unwrap_or_default();
     let deployer: DeployerId =
         id.parse().map_err(|error: InvalidId| ApiError::invalid(format!("`{DEPLOYER_HEADER}`: {error}")))?;
+    // On its own: what a deployer reported is carried out also when it is gone before it has the answer.
+    match tokio::spawn(carry_out(state, deployer, call)).await {
+        Ok(answer) => answer,
+        Err(error) => Err(ApiError::internal(&error)),
+    }
+}
+
+async fn carry_out(state: State, deployer: DeployerId, call: Call) -> Result<Response, ApiError> {
     let ledger = Reports::new(state.0.lifecycle.clone(), deployer);
     match call {
         Call::Claim { claim, isolation } => json(ledger.claim(&claim, &isolation).await?),

@@ -221,7 +221,6 @@ impl Ledger for Reports {
     async fn wanted_app(&self, id: &DeploymentId) -> Result<Option<Wanted>, LedgerError> {
         let asked_for = |row: &DeploymentRow| row.wanted_until.is_some_and(|until| until > Timestamp::now());
         match self.lifecycle.row(id).await {
-            Ok(row) if self.is_anothers(&row) => Ok(None),
             Ok(row) if row.state == State::Ready && (row.live || row.activation_wanted || asked_for(&row)) => {
                 Ok(self.lifecycle.wanted(row).await?)
             }

@@ -44,14 +44,15 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Extends a claim; `false` when it is not its deployer's any more, or the deployment has ended.
+    /// Extends a claim; `false` when it is not its deployer's any more, or the deployment failed or was canceled. One that
+    /// is ready stays its deployer's, which may still wait for the edges.
     ///
     /// # Errors
     /// When the database failed.
     pub async fn keep_claim(&self, claim: &Claim, until: Timestamp) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE deployments SET claimed_until = $3 \
-             WHERE id = $1 AND claim = $2 AND state IN ('building', 'publishing', 'starting')",
+             WHERE id = $1 AND claim = $2 AND state IN ('building', 'publishing', 'starting', 'ready')",
         )
         .bind(claim.deployment.as_str())
         .bind(claim.id.as_str())
