@@ -21,8 +21,10 @@ use crate::usage::Usage;
 use crate::zone::NameServer;
 
 mod certificate;
+mod queue;
 
 pub use certificate::{CertificateState, HostCertificate, PassedOver};
+pub use queue::{QueueAway, QueueJobs, QueueStatus};
 
 /// Most rows of one page.
 pub const MAX_PAGE: u32 = 100;
@@ -148,6 +150,12 @@ pub struct Deployment {
     /// What its app does, for `node` deployments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<RevisionStatus>,
+    /// The later one of the same branch that made it unneeded while it waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<DeploymentId>,
+    /// When what it waits for is tried again, where it waits for a part that is away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When a deployer took it.

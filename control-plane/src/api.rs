@@ -42,6 +42,7 @@ mod patience;
 mod policy;
 mod projects;
 mod purge;
+mod queue;
 mod route_feed;
 mod start_page;
 mod system;
@@ -99,6 +100,10 @@ fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
             .routes(routes!(projects::rollback))
             .routes(routes!(policy::read, policy::replace, policy::change))
             .routes(routes!(purge::create))
+            .routes(routes!(queue::read))
+            .routes(routes!(queue::metrics))
+            .routes(routes!(queue::dead))
+            .routes(routes!(queue::replay))
             .routes(routes!(usage::read))
             .routes(routes!(deployments::list, deployments::create))
             .routes(routes!(deployments::read))

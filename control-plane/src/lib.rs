@@ -47,7 +47,7 @@ pub use api::openapi;
 pub use domains::DomainsConfig;
 pub use issuing::{Issuing, IssuingAuthority, IssuingError, TxtRecords};
 use lifecycle::{Lifecycle, Reports};
-pub use store::{StoreError, copy, schema};
+pub use store::{StoreError, copy, schema, snapshot};
 pub use zones::{DnsConfig, InputError, Secondary, ZoneError, Zones, ZonesStartError};
 
 use certificates::Certificates;

@@ -28,6 +28,7 @@ mod activation;
 mod claims;
 mod follow;
 mod placement;
+mod queueing;
 mod reports;
 mod show;
 
@@ -62,6 +63,7 @@ struct Inner {
     has_remote_deployers: bool,
     /// Since when deployers can be heard.
     heard_since: std::sync::Mutex<Instant>,
+    watch: queueing::Watch,
     /// When this process began.
     began: Timestamp,
 }
@@ -100,6 +102,9 @@ pub enum LifecycleError {
         /// Why.
         reason: String,
     },
+    /// The deployment was not given up.
+    #[error("deployment {0} is no dead letter: it was not given up, or was asked for again since")]
+    NotDead(DeploymentId),
     /// No earlier deployment was live.
     #[error("there is no earlier deployment to roll back to")]
     NothingBefore,
@@ -121,6 +126,7 @@ impl Lifecycle {
             hold: config.deployer_hold,
             has_remote_deployers: config.deployer_token.is_some(),
             heard_since: std::sync::Mutex::new(Instant::now()),
+            watch: queueing::Watch::default(),
             began: Timestamp::now(),
         }))
     }
@@ -191,9 +197,10 @@ impl Lifecycle {
     }
 
     async fn enqueue_waiting(&self) -> Result<(), LifecycleError> {
+        self.look_at_queue().await?;
         for row in self.0.store.unfinished_deployments().await? {
             if row.state == State::Queued {
-                self.0.queue.enqueue(job(&row)).await?;
+                self.put(&row).await?;
             }
         }
         Ok(())
@@ -208,7 +215,9 @@ impl Lifecycle {
     ) -> Result<DeploymentRow, LifecycleError> {
         let (source, login) = source.without_login();
         let login = login.map(|login| self.0.keys.seal(&login));
-        self.enqueue(project, source, login, given).await
+        let row = self.enqueue(project, source, login, given).await?;
+        self.supersede(&row).await?;
+        Ok(row)
     }
 
     /// Asks for another deployment of an earlier one's source, with what was given for that one and the project's
@@ -249,7 +258,7 @@ impl Lifecycle {
             }
         };
         let row = self.row(&id).await?;
-        if let Err(e) = self.0.queue.enqueue(job(&row)).await {
+        if let Err(e) = self.put(&row).await {
             tracing::warn!(deployment = %id, error = %e, "the queue is away; the sweep will queue the deployment");
         }
         Ok(row)
@@ -302,7 +311,7 @@ impl Lifecycle {
                 return Ok(row);
             }
             if self.step(&row, Event::Canceled(why.clone())).await?.is_some() {
-                self.0.queue.cancel(id).await?;
+                self.take_off(id).await;
                 self.end_log(id, "Canceled on request.").await;
                 return self.row(id).await;
             }

@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::certificates::Authority;
 use crate::keeper::{Keeper, Stop};
+use crate::ports;
 
 /// Where Debian keeps the servers of each version.
 const DEBIAN: &str = "/usr/lib/postgresql";
@@ -22,6 +24,8 @@ const LOOK: (Duration, u32) = (Duration::from_millis(20), 1000);
 pub struct Postgres {
     keeper: Keeper,
     programs: PathBuf,
+    /// In the name of its socket, also when it has no port.
+    port: u16,
     databases: AtomicU32,
 }
 
@@ -38,12 +42,33 @@ impl Postgres {
     /// When Postgres is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
-        let programs = programs();
+        Self::start_in(tempfile::tempdir().unwrap().keep(), 5432, &[])
+    }
+
+    /// A server of one test's own that has a port of 127.0.0.1 too, with a certificate of the authority for `name` (the
+    /// authority's own is in the file that [`ca`](Self::ca) names).
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with_tls(authority: &Authority, name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap().keep();
+        authority.issue_into(&folder, &[name]);
+        // The server wants its key to be nobody else's.
+        run(Command::new("chmod").arg("600").arg(folder.join("tls.key")));
+        let [port] = ports::free();
+        let file = |setting: &str, name: &str| format!("{setting}={}", folder.join(name).display());
+        let (certificate, key) = (file("ssl_cert_file", "tls.crt"), file("ssl_key_file", "tls.key"));
+        let settings = ["listen_addresses=127.0.0.1", &format!("port={port}"), "ssl=on", &certificate, &key];
+        Self::start_in(folder.clone(), port, &settings)
+    }
+
+    fn start_in(folder: PathBuf, port: u16, settings: &[&str]) -> Self {
+        let programs = programs();
         let data = folder.join("data");
         if is_root() {
             // The server refuses to run as root; the parent of its folder must be its own too.
-            run(Command::new("chown").arg("postgres:").arg(&folder));
+            run(Command::new("chown").args(["-R", "postgres:"]).arg(&folder));
         }
         run(as_postgres(&programs.join("initdb")).arg("-D").arg(&data).args([
             "-U",
@@ -57,11 +82,11 @@ impl Postgres {
         ]));
         let mut server = as_postgres(&programs.join("postgres"));
         server.arg("-D").arg(&data).arg("-k").arg(&folder);
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter().chain(settings) {
             server.args(["-c", setting]);
         }
         let keeper = Keeper::start(folder, &server, Stop::Int);
-        Self { keeper, programs, databases: AtomicU32::new(0) }
+        Self { keeper, programs, port, databases: AtomicU32::new(0) }
     }
 
     /// Stops the server: connections are cut off, new ones refused.
@@ -77,7 +102,19 @@ impl Postgres {
     /// Where the server takes connections while it runs.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.keeper.folder().join(".s.PGSQL.5432")
+        self.keeper.folder().join(format!(".s.PGSQL.{}", self.port))
+    }
+
+    /// File of the authority that a server with TLS has its certificate from.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.keeper.folder().join("ca.crt")
+    }
+
+    /// Its port, when it has TLS.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// A database that nobody else has.
@@ -88,7 +125,7 @@ impl Postgres {
     pub fn create_database(&self) -> String {
         let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let mut create = Command::new(self.programs.join("createdb"));
-        create.arg("-h").arg(self.keeper.folder()).args(["-U", "postgres", &name]);
+        create.arg("-h").arg(self.keeper.folder()).args(["-p", &self.port.to_string(), "-U", "postgres", &name]);
         for _ in 0..LOOK.1 {
             if create.output().unwrap().status.success() {
                 return self.url(&name);
@@ -100,7 +137,7 @@ impl Postgres {
 
     fn url(&self, database: &str) -> String {
         let folder = self.keeper.folder().display().to_string().replace('/', "%2F");
-        format!("postgres://postgres@{folder}/{database}")
+        format!("postgres://postgres@{folder}:{}/{database}", self.port)
     }
 }
 

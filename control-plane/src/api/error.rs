@@ -152,6 +152,7 @@ impl From<LifecycleError> for ApiError {
             LifecycleError::NoSuchDeployment(_) => Self::not_found(detail),
             LifecycleError::NotReady { .. } => Self::new(409, "not_ready", detail),
             LifecycleError::DidNotStart { .. } => Self::new(409, "did_not_start", detail),
+            LifecycleError::NotDead(_) => Self::new(409, "not_dead", detail),
             LifecycleError::NothingBefore => Self::new(409, "nothing_to_roll_back_to", detail),
             LifecycleError::Queue(_) => Self::new(503, "queue_away", detail),
             LifecycleError::Store(e) => e.into(),

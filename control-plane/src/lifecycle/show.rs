@@ -42,7 +42,12 @@ impl Lifecycle {
     /// A deployment as the API shows it.
     pub(crate) async fn show(&self, row: DeploymentRow) -> Result<api::Deployment, StoreError> {
         use api::DeploymentStatus as Status;
+        let away = if row.state == State::Queued { self.0.watch.away() } else { None };
+        let retry_at = away.as_ref().map(|away| away.retry_at);
         let (status, reason) = match row.state {
+            State::Queued if let Some(away) = away => {
+                (Status::Queued, Some(Failure::new("queue_away", waits_for_queue(&away))))
+            }
             State::Queued => {
                 (Status::Queued, Some(Failure::new("waiting", waits_for(self.0.store.before(&row).await?))))
             }
@@ -84,11 +89,21 @@ impl Lifecycle {
             framework: row.framework,
             isolation: row.isolation,
             revision: row.revision,
+            superseded_by: row.superseded_by,
+            retry_at,
             created_at: row.created_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
         })
     }
+}
+
+/// What a deployment waits for that can't be put on the queue.
+fn waits_for_queue(away: &api::QueueAway) -> String {
+    format!(
+        "Waits for the job queue, which is away since {}: {}. It is tried again at {}.",
+        away.since, away.reason, away.retry_at
+    )
 }
 
 /// What a queued deployment waits for.

@@ -1,5 +1,7 @@
 //! Moves an installation from one database to another: every row, checked after it was written.
 
+use std::path::PathBuf;
+
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Connection as _, Row as _};
@@ -23,6 +25,15 @@ pub enum CopyError {
         /// How many.
         rows: i64,
     },
+    /// The schema of what is copied is not this version's.
+    #[error("the database's schema is not the one of this version: `astrocloud db status` tells which it has")]
+    Schema,
+    /// Something is where a snapshot is to be.
+    #[error("{0} is there already")]
+    Exists(PathBuf),
+    /// A snapshot's place says nothing by itself.
+    #[error("{0} is no absolute path")]
+    Relative(PathBuf),
     /// What was read back is not what was written.
     #[error("the table {0} is not the same in the target; nothing was kept there")]
     Differs(String),
@@ -43,9 +54,23 @@ pub struct Copied {
     pub rows: u64,
 }
 
-struct Table {
-    name: String,
+pub(super) struct Table {
+    pub name: String,
     columns: Vec<Column>,
+}
+
+impl Table {
+    /// Its columns, as SQL lists them.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// Puts one row into it.
+    pub fn insert(&self) -> String {
+        let places: Vec<String> = (1..=self.columns.len()).map(|n| format!("${n}")).collect();
+        format!("INSERT INTO {} ({}) VALUES ({})", self.name, self.names(), places.join(", "))
+    }
 }
 
 struct Column {
@@ -54,7 +79,7 @@ struct Column {
 }
 
 #[derive(PartialEq, Eq)]
-enum Value {
+pub(super) enum Value {
     Number(Option<i64>),
     Text(Option<String>),
 }
@@ -87,7 +112,7 @@ pub async fn copy(from: &str, to: &str) -> Result<Vec<Copied>, CopyError> {
 }
 
 /// The tables, each after those that its rows name: so they were made.
-async fn tables(source: &mut AnyConnection) -> Result<Vec<Table>, CopyError> {
+pub(super) async fn tables(source: &mut AnyConnection) -> Result<Vec<Table>, CopyError> {
     let names = sqlx::query(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
          AND name <> '_sqlx_migrations' ORDER BY rowid",
@@ -128,13 +153,13 @@ async fn empty(target: &mut AnyConnection, tables: &[Table]) -> Result<(), CopyE
 
 /// Rows of a table, whatever their order.
 #[derive(Default, PartialEq, Eq)]
-struct Sum {
-    rows: u64,
+pub(super) struct Sum {
+    pub rows: u64,
     hash: u128,
 }
 
 impl Sum {
-    fn add(&mut self, row: &[Value]) {
+    pub fn add(&mut self, row: &[Value]) {
         let mut hasher = blake3::Hasher::new();
         for value in row {
             // The kind, whether there is one, and its length keep neighbours apart.
@@ -154,10 +179,7 @@ impl Sum {
 }
 
 async fn send(source: &mut AnyConnection, target: &mut AnyConnection, table: &Table) -> Result<Sum, CopyError> {
-    let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
-    let names = names.join(", ");
-    let places: Vec<String> = (1..=table.columns.len()).map(|n| format!("${n}")).collect();
-    let insert = format!("INSERT INTO {} ({names}) VALUES ({})", table.name, places.join(", "));
+    let (names, insert) = (table.names(), table.insert());
     let mut sum = Sum::default();
     let mut after = i64::MIN;
     loop {
@@ -178,7 +200,7 @@ async fn send(source: &mut AnyConnection, target: &mut AnyConnection, table: &Ta
 }
 
 /// What a table of the target holds, by reading all of it.
-async fn sum(target: &mut AnyConnection, table: &Table) -> Result<Sum, CopyError> {
+pub(super) async fn sum(target: &mut AnyConnection, table: &Table) -> Result<Sum, CopyError> {
     use futures::TryStreamExt as _;
     let mut sum = Sum::default();
     let select = format!("SELECT * FROM {}", table.name);
@@ -189,7 +211,7 @@ async fn sum(target: &mut AnyConnection, table: &Table) -> Result<Sum, CopyError
     Ok(sum)
 }
 
-fn values(row: &AnyRow, table: &Table) -> Result<Vec<Value>, sqlx::Error> {
+pub(super) fn values(row: &AnyRow, table: &Table) -> Result<Vec<Value>, sqlx::Error> {
     let value = |column: &Column| {
         let name = column.name.as_str();
         Ok(if column.is_number { Value::Number(row.try_get(name)?) } else { Value::Text(row.try_get(name)?) })
@@ -197,7 +219,7 @@ fn values(row: &AnyRow, table: &Table) -> Result<Vec<Value>, sqlx::Error> {
     table.columns.iter().map(value).collect()
 }
 
-fn bind(query: Query<'_, Any, AnyArguments>, value: Value) -> Query<'_, Any, AnyArguments> {
+pub(super) fn bind(query: Query<'_, Any, AnyArguments>, value: Value) -> Query<'_, Any, AnyArguments> {
     match value {
         Value::Number(number) => query.bind(number),
         Value::Text(text) => query.bind(text),

@@ -73,6 +73,8 @@ pub struct DeploymentRow {
     pub claimed_until: Option<Timestamp>,
     /// When it last stopped being live.
     pub live_until: Option<Timestamp>,
+    /// The later one of the same branch that took its place while it waited.
+    pub superseded_by: Option<DeploymentId>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When a deployer took it.
@@ -134,6 +136,8 @@ macro_rules! select {
     };
 }
 
+pub(super) use select;
+
 fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
     let time = |column: &str| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
@@ -179,6 +183,10 @@ fn read(row: &AnyRow) -> Result<DeploymentRow, StoreError> {
         deployer: optional(row, "deployer")?,
         claimed_until: time("claimed_until")?,
         live_until: time("live_until")?,
+        superseded_by: match row.try_get::<Option<&str>, _>("superseded_by")? {
+            Some(_) => Some(parsed(row, "superseded_by")?),
+            None => None,
+        },
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
         started_at: time("started_at")?,
         finished_at: time("finished_at")?,

@@ -6,6 +6,7 @@ use common::api::DeploymentStatus;
 use control_plane::{copy, schema};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use testkit::certificates::Authority;
 use testkit::postgres::Postgres;
 use tokio::net::{TcpListener, UnixStream};
 
@@ -80,6 +81,56 @@ async fn the_state_of_the_schema_is_told_without_changing_it() {
     }
     schema::migrate(&url).await.unwrap();
     assert!(schema::status(&url).await.unwrap().iter().all(|migration| migration.applied));
+}
+
+/// What a migration says of itself that removes what the version before uses no longer.
+const CONTRACTS: &str = "-- Contracts: ";
+
+#[test]
+fn migrations_only_add_so_that_the_version_before_goes_on_beside_this_one() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "sql") {
+            continue;
+        }
+        read += 1;
+        let text = std::fs::read_to_string(&path).unwrap();
+        if text.contains(CONTRACTS) {
+            continue;
+        }
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+        for statement in code.join(" ").to_uppercase().split(';') {
+            for taken in ["DROP ", "RENAME ", "ALTER COLUMN"] {
+                assert!(!statement.contains(taken), "{}: {statement}", path.display());
+            }
+            // The version before inserts rows without it.
+            let bare =
+                statement.contains("ADD COLUMN") && statement.contains("NOT NULL") && !statement.contains("DEFAULT");
+            assert!(!bare, "{}: {statement}", path.display());
+        }
+    }
+    assert!(read >= 6, "migrations are read");
+}
+
+#[tokio::test]
+async fn over_tls_the_server_must_prove_itself_and_its_name() {
+    let server = Postgres::start_with_tls(&Authority::new(), "127.0.0.1");
+    let database = server.create_database();
+    let name = database.rsplit('/').next().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    Authority::new().issue_into(other.path(), &["127.0.0.1"]);
+    let url = |host: &str, ca: &std::path::Path| {
+        let port = server.port();
+        format!("postgres://postgres@{host}:{port}/{name}?sslmode=verify-full&sslrootcert={}", ca.display())
+    };
+    schema::migrate(&url("127.0.0.1", &server.ca())).await.unwrap();
+    assert!(schema::status(&url("127.0.0.1", &server.ca())).await.unwrap().iter().all(|migration| migration.applied));
+    for refused in [url("127.0.0.1", &other.path().join("ca.crt")), url("localhost", &server.ca())] {
+        let said = schema::status(&refused).await.unwrap_err().to_string();
+        assert!(said.contains("certificate"), "{said}");
+    }
 }
 
 /// The database's address through a TCP port that stays when the server goes: it then ends connections at once, which is

@@ -89,6 +89,13 @@ impl Platform {
         Self::try_start(change).await.unwrap()
     }
 
+    /// A new installation with this queue.
+    pub async fn start_on_queue(queue: Queue) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = database::create(folder.path());
+        Self::launch_with("first", Arc::new(folder), database_url, queue, |_| {}).await.unwrap()
+    }
+
     /// Another control plane of the same installation.
     pub async fn second(&self) -> Self {
         self.second_with(|_| {}).await
@@ -105,6 +112,16 @@ impl Platform {
         name: &str,
         folder: Arc<TempDir>,
         database_url: String,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
+        Self::launch_with(name, folder, database_url, Arc::new(MemoryQueue::new()), change).await
+    }
+
+    async fn launch_with(
+        name: &str,
+        folder: Arc<TempDir>,
+        database_url: String,
+        queue: Queue,
         change: impl FnOnce(&mut Config),
     ) -> Result<Self, StartError> {
         let at = |name: &str| folder.path().join(name);
@@ -133,7 +150,6 @@ impl Platform {
             https_port: 443,
         };
         change(&mut config);
-        let queue: Queue = Arc::new(MemoryQueue::new());
         let bus: Bus = Arc::new(FileBus::new(at("logs")).unwrap());
         let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();
         let ports = Ports { store, bus: bus.clone(), queue: queue.clone() };
@@ -178,6 +194,11 @@ impl Platform {
         let folder = tempfile::tempdir().unwrap();
         std::fs::copy(self.folder().join("master.key"), folder.path().join("master.key")).unwrap();
         Self::launch("beside", Arc::new(folder), self.database_url.clone(), |_| {}).await.unwrap()
+    }
+
+    /// Address of its database.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
     }
 
     /// Where the installation keeps its state.

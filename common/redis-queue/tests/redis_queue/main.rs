@@ -94,6 +94,30 @@ async fn a_cancellation_reaches_a_deployer_elsewhere() {
 }
 
 #[tokio::test]
+async fn an_accounts_hundred_builds_delay_anothers_first_by_one_at_most() {
+    let server = Redis::start();
+    let queue = queue(&server, 0);
+    for n in 0..100 {
+        queue.enqueue(job("many", &n.to_string())).await.unwrap();
+    }
+    // Some are worked on, as by several deployers.
+    for _ in 0..3 {
+        queue.lease(LONG).await.unwrap();
+    }
+    for account in ["lonely", "other"] {
+        queue.enqueue(job(account, account)).await.unwrap();
+    }
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        order.push(queue.lease(LONG).await.unwrap().job.account);
+    }
+    let lonely = order.iter().position(|account| account == "lonely").unwrap();
+    let before = order[..lonely].iter().filter(|account| *account == "many").count();
+    assert!(before <= 1, "{order:?}");
+    assert!(order[..3].iter().any(|account| account == "other"), "{order:?}");
+}
+
+#[tokio::test]
 async fn an_account_has_no_more_jobs_out_than_it_may() {
     let server = Redis::start();
     let queue = queue(&server, 2);
