@@ -229,6 +229,17 @@ pub enum LogKind {
     Runtime,
 }
 
+impl LogKind {
+    /// Its word on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Runtime => "runtime",
+        }
+    }
+}
+
 /// A page of log records.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LogPage {

@@ -284,7 +284,7 @@ impl Lifecycle {
         let (topic, time) = (Topic::build(id.clone()), Timestamp::now());
         let last = Line { time, stream: StreamName::System, text: text.to_owned() };
         let ended = match self.0.bus.append(&topic, vec![last]).await {
-            Ok(_) => self.0.bus.finish(&topic).await,
+            Ok(()) => self.0.bus.finish(&topic).await,
             Err(BusError::Finished { .. }) => Ok(()),
             Err(e) => Err(e),
         };
@@ -299,7 +299,14 @@ impl Lifecycle {
         if !row.state.is_final() || row.finished_at >= Some(self.0.began) {
             return;
         }
-        self.end_log(&row.id, "The log ends here: AstroCloud was restarted when the deployment had just ended.").await;
+        match self.0.bus.read(&Topic::build(row.id.clone()), u64::MAX).await {
+            Ok(end) if end.finished => {}
+            Ok(_) => {
+                let text = "The log ends here: AstroCloud was restarted when the deployment had just ended.";
+                self.end_log(&row.id, text).await;
+            }
+            Err(e) => tracing::warn!(deployment = %row.id, error = %e, "the end of a build log can't be read"),
+        }
     }
 
     /// Cancels a deployment that has not ended. One that has stays as it is.

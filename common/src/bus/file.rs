@@ -72,11 +72,7 @@ impl FileBus {
         if let Some(open) = topics.get(topic) {
             return Ok(open.clone());
         }
-        let name = match topic.kind {
-            LogKind::Build => "build.ndjson",
-            LogKind::Runtime => "runtime.ndjson",
-        };
-        let path = self.root.join(topic.deployment.as_str()).join(name);
+        let path = self.root.join(topic.deployment.as_str()).join(format!("{}.ndjson", topic.kind.name()));
         let state = State::load(path, topic.kind == LogKind::Runtime).map_err(|e| storage(topic, e))?;
         let news = watch::Sender::new((state.newest.next - 1, state.finished));
         let open = Arc::new(Open { state: Mutex::new(state), news });
@@ -253,16 +249,15 @@ impl State {
 
 #[async_trait]
 impl LogBus for FileBus {
-    async fn append(&self, topic: &Topic, lines: Vec<Line>) -> Result<u64, BusError> {
+    async fn append(&self, topic: &Topic, lines: Vec<Line>) -> Result<(), BusError> {
         self.blocking(topic, move |open, topic| {
             let mut state = lock(&open.state);
             if state.finished || state.removed {
                 return Err(BusError::Finished { topic: topic.deployment.to_string() });
             }
             state.write(&lines, false).map_err(|e| storage(topic, e))?;
-            let last = state.newest.next - 1;
-            open.news.send_replace((last, false));
-            Ok(last)
+            open.news.send_replace((state.newest.next - 1, false));
+            Ok(())
         })
         .await
     }
@@ -291,6 +286,10 @@ impl LogBus for FileBus {
             Ok(())
         })
         .await
+    }
+
+    async fn flush(&self, _: &Topic) -> Result<(), BusError> {
+        Ok(())
     }
 
     async fn read(&self, topic: &Topic, after: u64) -> Result<Batch, BusError> {
@@ -361,17 +360,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let topic = Topic::build(DeploymentId::new());
         let bus = FileBus::new(folder.path().to_owned()).unwrap();
-        assert_eq!(bus.append(&topic, vec![line("a"), line("b")]).await.unwrap(), 2);
+        bus.append(&topic, vec![line("a"), line("b")]).await.unwrap();
         drop(bus);
         let path = folder.path().join(topic.deployment.as_str()).join("build.ndjson");
         let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
         file.write_all(b"{\"seq\":3,\"time\":\"2023-").unwrap();
         let bus = FileBus::new(folder.path().to_owned()).unwrap();
-        assert_eq!(bus.append(&topic, vec![line("c")]).await.unwrap(), 3);
+        bus.append(&topic, vec![line("c")]).await.unwrap();
         bus.finish(&topic).await.unwrap();
         let bus = FileBus::new(folder.path().to_owned()).unwrap();
         let batch = bus.read(&topic, 0).await.unwrap();
-        assert_eq!(batch.records.iter().map(|r| r.text.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        let records: Vec<_> = batch.records.iter().map(|r| (r.seq, r.text.as_str())).collect();
+        assert_eq!(records, [(1, "a"), (2, "b"), (3, "c")]);
         assert!(batch.finished);
     }
 
@@ -381,7 +381,7 @@ mod tests {
         let topic = Topic::build(DeploymentId::new());
         let bus = FileBus::new(folder.path().to_owned()).unwrap();
         let lines = (1..=2000).map(|n| line(&n.to_string())).collect();
-        assert_eq!(bus.append(&topic, lines).await.unwrap(), 2000);
+        bus.append(&topic, lines).await.unwrap();
         bus.finish(&topic).await.unwrap();
         let path = folder.path().join(topic.deployment.as_str()).join("build.ndjson");
         let mut bytes = std::fs::read(&path).unwrap();

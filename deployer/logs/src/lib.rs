@@ -149,7 +149,8 @@ impl Log {
         self.shared.bounds
     }
 
-    /// Returns when everything said before is on the bus.
+    /// Returns when everybody can read what was said before; when the bus is away, as soon as that is known: the lines
+    /// are kept and go there later.
     pub async fn flush(&self) {
         let (done, written) = oneshot::channel();
         if self.sender.send(Message::Flush(done)).await.is_ok() {
@@ -192,6 +193,11 @@ async fn write(bus: Bus, topic: Topic, mut messages: mpsc::Receiver<Message>) {
                 BusError::Finished { .. } => tracing::debug!(deployment = %topic.deployment, "lines after the end"),
                 e => tracing::error!(deployment = %topic.deployment, lines = count, error = %e, "log lines were lost"),
             }
+        }
+        if !flushed.is_empty()
+            && let Err(e) = bus.flush(&topic).await
+        {
+            tracing::warn!(deployment = %topic.deployment, error = %e, "log lines wait on this machine");
         }
         for done in flushed {
             let _ = done.send(());

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use common::bus::{Batch, Bus, BusError, Line, LogBus, StreamName, Topic};
+use common::bus::{Away, Batch, Bus, BusError, Line, LogBus, StreamName, Topic};
 use common::id::DeploymentId;
 
 /// Lines that are told: an error with its stack, and what came before it.
@@ -84,7 +84,7 @@ impl Tail {
 
 #[async_trait]
 impl LogBus for Tail {
-    async fn append(&self, topic: &Topic, lines: Vec<Line>) -> Result<u64, BusError> {
+    async fn append(&self, topic: &Topic, lines: Vec<Line>) -> Result<(), BusError> {
         lines.iter().for_each(|line| self.lock().remember(line));
         self.bus.append(topic, lines).await
     }
@@ -95,6 +95,14 @@ impl LogBus for Tail {
 
     async fn reopen(&self, topic: &Topic) -> Result<(), BusError> {
         self.bus.reopen(topic).await
+    }
+
+    async fn flush(&self, topic: &Topic) -> Result<(), BusError> {
+        self.bus.flush(topic).await
+    }
+
+    fn away(&self) -> Option<Away> {
+        self.bus.away()
     }
 
     async fn read(&self, topic: &Topic, after: u64) -> Result<Batch, BusError> {
