@@ -1,5 +1,6 @@
 //! How Kafka is spoken to: settings, clients with them, and our topics.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -180,43 +181,29 @@ impl Broker {
         let admin: AdminClient<Context> =
             self.client().create_with_context(Context(status.clone())).map_err(|e| e.to_string())?;
         let admin = Arc::new(admin);
-        for kind in KINDS {
-            let name = self.topic(kind);
-            let found = match self.partitions_of(&admin, &name).await.map_err(|e| said(status, &e))? {
-                Some(found) => found,
-                None => {
-                    self.create(&admin, &name).await?;
-                    // Another process may have made it meanwhile, of another size; the check of the next start tells.
-                    continue;
+        let asked = admin.clone();
+        let known = tokio::task::spawn_blocking(move || {
+            // Of all topics: asking for one by name may make it, of the wrong size.
+            let known = asked.inner().fetch_metadata(None, REQUEST)?;
+            let sizes = known.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len()));
+            Ok(sizes.collect::<HashMap<_, _>>())
+        });
+        let known = known.await.map_err(|e| e.to_string())?.map_err(|e| said(status, &e))?;
+        for name in KINDS.map(|kind| self.topic(kind)) {
+            match known.get(&name).copied() {
+                // Another process may make it meanwhile, of another size: the next start tells.
+                None => self.create(&admin, &name).await?,
+                Some(found) if found < self.partitions as usize => {
+                    return Err(format!(
+                        "Kafka's topic {name} has {found} partitions, and logs.kafka.partitions is {}: set that to \
+                         {found}, or take another prefix",
+                        self.partitions
+                    ));
                 }
-            };
-            if found < self.partitions as usize {
-                return Err(format!(
-                    "Kafka's topic {name} has {found} partitions, and logs.kafka.partitions is {}: set it to {found}, or take another prefix",
-                    self.partitions
-                ));
+                Some(_) => {}
             }
         }
         Ok(())
-    }
-
-    async fn partitions_of(
-        &self,
-        admin: &Arc<AdminClient<Context>>,
-        name: &str,
-    ) -> Result<Option<usize>, KafkaError> {
-        let (admin, topic) = (admin.clone(), name.to_owned());
-        let asked = tokio::task::spawn_blocking(move || {
-            let metadata = admin.inner().fetch_metadata(Some(&topic), REQUEST)?;
-            let partitions = metadata.topics().first().map(|topic| topic.partitions().len());
-            Ok(partitions.filter(|n| *n > 0))
-        });
-        match asked.await {
-            Ok(Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))) => Ok(None),
-            Ok(found) => found,
-            // It was not cancelled, so it panicked: that is no answer.
-            Err(_) => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::Fail)),
-        }
     }
 
     async fn create(&self, admin: &AdminClient<Context>, name: &str) -> Result<(), String> {
@@ -228,7 +215,10 @@ impl Broker {
             .set("cleanup.policy", "delete");
         let options = AdminOptions::new().request_timeout(Some(CREATE)).operation_timeout(Some(CREATE));
         let refused = |what: String| {
-            format!("Kafka's topic {name} does not exist and can't be made ({what}): make it with {partitions} partitions, or allow this user to")
+            format!(
+                "Kafka's topic {name} does not exist and can't be made ({what}): make it with {partitions} partitions, \
+                 or allow this user to"
+            )
         };
         let results = admin.create_topics([&topic], &options).await.map_err(|e| refused(e.to_string()))?;
         for result in results {
