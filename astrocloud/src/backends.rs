@@ -11,6 +11,7 @@ use common::queue::Queue;
 use common::queue::memory::MemoryQueue;
 use common::registry::Registry;
 use common::registry::layout::OciLayout;
+use kafka_bus::{KafkaBus, Reading};
 use redis_queue::RedisQueue;
 
 use crate::exit::Usage;
@@ -39,11 +40,30 @@ pub fn objects(data: &DataFolder) -> anyhow::Result<ObjectStore> {
     Ok(common::blob::open(&data.objects_url()?)?)
 }
 
+/// What a process does with logs, besides writing them.
+#[derive(Clone, Copy, Debug)]
+pub enum Side {
+    /// It shows them, as a control plane does.
+    Reads,
+    /// Nothing.
+    Writes,
+}
+
 /// What carries logs.
 ///
 /// # Errors
 /// When it can't be opened.
-pub fn bus(data: &DataFolder) -> anyhow::Result<Bus> {
+pub fn bus(settings: &Settings, data: &DataFolder, side: Side) -> anyhow::Result<Bus> {
+    if let Some(address) = &settings.logs.url.0 {
+        let reading = match side {
+            Side::Reads => {
+                Some(Reading { store: objects(data)?, keep: settings.logs.keep(), copy: settings.logs.copy.0 })
+            }
+            Side::Writes => None,
+        };
+        let on_kafka = settings.logs.on_kafka(address, data.private("kafka")?)?;
+        return Ok(Arc::new(KafkaBus::open(on_kafka, reading)?));
+    }
     let (folder, cannot) = (data.shared("logs")?, "the folder of logs can't be used");
     Ok(match data.is_shared() {
         true => Arc::new(SharedFileBus::new(folder).context(cannot)?),

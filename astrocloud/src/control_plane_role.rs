@@ -166,6 +166,8 @@ async fn start(settings: &Settings, state: &State) -> anyhow::Result<ControlPlan
         deployer_token: Some(state.deployer_token()?),
     };
     let config = plane::config(settings, state, plane)?;
-    let (store, bus, queue) = (backends::objects(state)?, backends::bus(state)?, backends::queue(settings)?);
+    let store = backends::objects(state)?;
+    let bus = backends::bus(settings, state, backends::Side::Reads)?;
+    let queue = backends::queue(settings)?;
     Ok(ControlPlane::start(api, config, control_plane::Ports { store, bus, queue }).await?)
 }

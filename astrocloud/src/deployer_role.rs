@@ -150,7 +150,7 @@ async fn start(settings: &Settings, data: &DataFolder, sandbox: &Sandbox, id: &D
     let ledger = Arc::new(HttpLedger::new(&set.control_planes, &token, ca, id)?);
     let ports = deployer::Ports {
         store: backends::objects(data)?,
-        bus: backends::bus(data)?,
+        bus: backends::bus(settings, data, backends::Side::Writes)?,
         queue: backends::queue(settings)?,
         registry: backends::registry(data)?,
         ledger,

@@ -18,6 +18,7 @@ mod domains;
 mod edge;
 mod help;
 mod layers;
+mod logs;
 mod maybe;
 mod parts;
 mod queue;
@@ -31,6 +32,7 @@ pub use dns::Dns;
 pub use domains::{Domains, Limits};
 pub use edge::Edge;
 pub use help::print;
+pub use logs::Logs;
 pub use maybe::Maybe;
 pub use queue::Queue;
 pub use roles::{ControlPlane, Deployer};
@@ -45,6 +47,7 @@ pub struct Settings {
     pub base_domain: String,
     pub database: Database,
     pub queue: Queue,
+    pub logs: Logs,
     pub listen: Listen,
     pub builds: Builds,
     pub sources: Sources,
@@ -193,6 +196,7 @@ impl Default for Settings {
             base_domain: "localhost".to_owned(),
             database: Database::default(),
             queue: Queue::default(),
+            logs: Logs::default(),
             listen: Listen::default(),
             builds: Builds::default(),
             sources: Sources::default(),

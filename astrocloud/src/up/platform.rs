@@ -76,7 +76,7 @@ impl Platform {
         let sandbox = Sandbox::detect(PathBuf::from(SELF), sandbox_options(settings)).await;
 
         let store = backends::objects(state)?;
-        let bus = backends::bus(state)?;
+        let bus = backends::bus(settings, state, backends::Side::Reads)?;
         let queue = backends::queue(settings)?;
         let registry = backends::registry(state)?;
 

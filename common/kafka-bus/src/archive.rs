@@ -33,15 +33,14 @@ const KEPT: u64 = 4;
 /// The archive.
 pub(crate) struct Archive {
     store: ObjectStore,
-    /// What topics' names begin with: offsets of another cluster mean nothing here.
-    prefix: String,
     pieces: Cache<String, Arc<Piece>>,
 }
 
 /// What a log was at the end of a piece.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Head {
-    prefix: String,
+    /// Which cluster's, and what its topics' names begin with: offsets mean nothing elsewhere.
+    stream: String,
     partition: u32,
     #[serde(flatten)]
     cut: Cut,
@@ -71,29 +70,40 @@ pub(crate) struct Found {
 }
 
 impl Archive {
-    pub fn new(store: ObjectStore, prefix: String) -> Self {
-        Self { store, prefix, pieces: Cache::new(KEPT) }
+    pub fn new(store: ObjectStore) -> Self {
+        Self { store, pieces: Cache::new(KEPT) }
     }
 
-    /// Stores a piece, unless it is there.
-    pub async fn put(&self, topic: &Topic, partition: u32, cut: &Cut, records: Vec<Record>) -> Result<(), BlobError> {
+    /// Stores a piece of a log of `stream`, unless it is there.
+    pub async fn put(
+        &self,
+        topic: &Topic,
+        stream: &str,
+        partition: u32,
+        cut: &Cut,
+        records: Vec<Record>,
+    ) -> Result<(), BlobError> {
+        let head = Head { stream: stream.to_owned(), partition, cut: cut.clone() };
+        self.store_piece(topic, head, records).await
+    }
+
+    async fn store_piece(&self, topic: &Topic, head: Head, records: Vec<Record>) -> Result<(), BlobError> {
+        let cut = &head.cut;
         // An end without a line is a piece too: it comes after the last one, and tells of the end.
         let first = records.first().map_or(cut.next, |record| record.seq);
         let key = key(topic, first, cut.next - 1);
         if blob::size(&self.store, &key).await?.is_some() {
             return Ok(());
         }
-        let head = Head { prefix: self.prefix.clone(), partition, cut: cut.clone() };
         let packed = tokio::task::spawn_blocking(move || pack(&head, &records)).await.map_err(broken)?;
         blob::put(&self.store, &key, Bytes::from(packed.map_err(broken)?)).await
     }
 
     /// What a log was when it was archived last; nothing when it never was.
-    pub async fn base(&self, topic: &Topic) -> Result<Option<LogState>, BlobError> {
+    pub async fn base(&self, topic: &Topic, stream: &str) -> Result<Option<LogState>, BlobError> {
         let Some(last) = self.places(topic).await?.pop() else { return Ok(None) };
         let head = &self.piece(&last.key).await?.head;
-        // Offsets of another cluster say nothing of this one.
-        let offset = if head.prefix == self.prefix { head.cut.offset } else { 0 };
+        let offset = if head.stream == stream { head.cut.offset } else { 0 };
         Ok(Some(LogState::after(head.partition, &Cut { offset, ..head.cut.clone() })))
     }
 
@@ -104,9 +114,8 @@ impl Archive {
         let mut at = after;
         for place in places.iter().filter(|place| place.last > after) {
             let piece = self.piece(&place.key).await?;
-            let new: Vec<Record> = piece.records.iter().filter(|record| record.seq > at).cloned().collect();
-            at = new.last().map_or(at, |record| record.seq);
-            found.records.extend(new);
+            found.records.extend(piece.records.iter().filter(|record| record.seq > at).cloned());
+            at = place.last;
             if found.records.len() >= MAX_READ {
                 found.records.truncate(MAX_READ);
                 at = found.records.last().map_or(at, |record| record.seq);
@@ -164,7 +173,7 @@ impl Archive {
             }
             if index == newest {
                 let head = self.piece(&place.key).await?.head.clone();
-                self.put(&topic, head.partition, &head.cut, Vec::new()).await?;
+                self.store_piece(&topic, head, Vec::new()).await?;
             }
             blob::delete(&self.store, &place.key).await?;
             expired += 1;
@@ -245,7 +254,7 @@ mod tests {
 
     fn archive(folder: &std::path::Path) -> Archive {
         let url = format!("file://{}", folder.display()).parse().unwrap();
-        Archive::new(blob::open(&url).unwrap(), "p".to_owned())
+        Archive::new(blob::open(&url).unwrap())
     }
 
     fn records(from: u64, to: u64) -> Vec<Record> {
@@ -262,16 +271,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let archive = archive(folder.path());
         let topic = Topic::runtime(DeploymentId::new());
-        assert!(archive.base(&topic).await.unwrap().is_none());
-        archive.put(&topic, 3, &cut(7, 1501, false), records(1, 1500)).await.unwrap();
-        archive.put(&topic, 3, &cut(9, 1601, false), records(1, 1600)).await.unwrap();
-        archive.put(&topic, 3, &cut(12, 1701, true), records(1501, 1700)).await.unwrap();
+        assert!(archive.base(&topic, "c/p").await.unwrap().is_none());
+        archive.put(&topic, "c/p", 3, &cut(7, 1501, false), records(1, 1500)).await.unwrap();
+        archive.put(&topic, "c/p", 3, &cut(9, 1601, false), records(1, 1600)).await.unwrap();
+        archive.put(&topic, "c/p", 3, &cut(12, 1701, true), records(1501, 1700)).await.unwrap();
         let first = archive.read(&topic, 0).await.unwrap();
         let rest = archive.read(&topic, 1000).await.unwrap();
         assert!(first.records.iter().chain(&rest.records).map(|r| r.seq).eq(1..=1700));
         assert!(!first.finished && rest.finished);
-        let base = archive.base(&topic).await.unwrap().unwrap();
+        let base = archive.base(&topic, "c/p").await.unwrap().unwrap();
         assert_eq!((base.partition, base.offset, base.next, base.archived), (3, 12, 1701, 1700));
+        assert_eq!(archive.base(&topic, "other/p").await.unwrap().unwrap().offset, 0);
         archive.remove(&topic).await.unwrap();
         assert!(archive.read(&topic, 0).await.unwrap().records.is_empty());
     }
@@ -282,16 +292,16 @@ mod tests {
         let archive = archive(folder.path());
         let build = Topic::build(DeploymentId::new());
         let runtime = Topic::runtime(DeploymentId::new());
-        archive.put(&build, 0, &cut(3, 11, false), records(1, 10)).await.unwrap();
-        archive.put(&build, 0, &cut(5, 21, true), records(11, 20)).await.unwrap();
-        archive.put(&runtime, 0, &cut(5, 31, false), records(1, 30)).await.unwrap();
+        archive.put(&build, "c/p", 0, &cut(3, 11, false), records(1, 10)).await.unwrap();
+        archive.put(&build, "c/p", 0, &cut(5, 21, true), records(11, 20)).await.unwrap();
+        archive.put(&runtime, "c/p", 0, &cut(5, 31, false), records(1, 30)).await.unwrap();
         let days = |n: u64| Duration::from_secs(n * 86_400);
         let keep = |kind| days(if kind == LogKind::Build { 90 } else { 7 });
         let expire = async |n: u64| archive.expire(Timestamp::now().after(days(n)), keep).await.unwrap();
         assert_eq!((expire(6).await, expire(8).await, expire(9).await), (0, 1, 0));
         assert_eq!(archive.read(&build, 0).await.unwrap().records.len(), 20);
         assert!(archive.read(&runtime, 0).await.unwrap().records.is_empty());
-        assert_eq!(archive.base(&runtime).await.unwrap().unwrap().next, 31);
+        assert_eq!(archive.base(&runtime, "c/p").await.unwrap().unwrap().next, 31);
         assert_eq!((expire(91).await, expire(92).await), (2, 0));
         let end = archive.read(&build, 0).await.unwrap();
         assert!(end.records.is_empty() && end.finished);

@@ -149,7 +149,8 @@ async fn settle(local: &Arc<Local>, archive: &Archive, topic: &Topic) -> Result<
         let (from, name) = (local.clone(), topic.clone());
         let next = tokio::task::spawn_blocking(move || from.to_archive(&name)).await.map_err(|e| e.to_string())?;
         let Some((partition, cut, records)) = next.map_err(|e| e.to_string())? else { break };
-        archive.put(topic, partition, &cut, records).await.map_err(|e| e.to_string())?;
+        let stream = local.stream().map_err(|e| e.to_string())?.unwrap_or_default();
+        archive.put(topic, &stream, partition, &cut, records).await.map_err(|e| e.to_string())?;
         let (from, name) = (local.clone(), topic.clone());
         let noted = tokio::task::spawn_blocking(move || from.archived(&name, &cut)).await.map_err(|e| e.to_string())?;
         noted.map_err(|e| e.to_string())?;

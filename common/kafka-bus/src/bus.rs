@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::blob::ObjectStore;
-use common::bus::{Away, Batch, BusError, Line, LogBus, Topic};
+use common::bus::{Away, Batch, BusError, Line, LogBus, MAX_READ, Topic};
 use common::id::DeploymentId;
 use common::time::Timestamp;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use ulid::Ulid;
 
@@ -94,7 +95,10 @@ struct Reader {
     local: Arc<Local>,
     archive: Arc<Archive>,
     news: Arc<News>,
+    status: Arc<Status>,
     caught_up: watch::Receiver<bool>,
+    /// Until then reads wait for what is in Kafka.
+    patience: Instant,
 }
 
 impl KafkaBus {
@@ -211,10 +215,11 @@ impl LogBus for KafkaBus {
 
     fn away(&self) -> Option<Away> {
         let levels = *self.spool.levels().borrow();
-        if levels.waiting() == 0 {
-            return None;
-        }
-        let away = self.writing.away().borrow().clone()?;
+        let writing = self.writing.away().borrow().clone().filter(|_| levels.waiting() > 0);
+        let Some(away) = writing else {
+            let away = self.reader.as_ref()?.status.away().borrow().clone()?;
+            return Some(Away { reason: format!("{}; live logs stand still", away.reason), ..away });
+        };
         let (bound, mib) = (self.spool.bound(), |bytes: u64| bytes.div_ceil(1 << 20));
         let meanwhile = if levels.waiting() >= bound {
             format!("{} MiB of log lines wait on disk, and there is room for no more: who logs waits too", mib(bound))
@@ -226,8 +231,7 @@ impl LogBus for KafkaBus {
 
     async fn read(&self, topic: &Topic, after: u64) -> Result<Batch, BusError> {
         let reader = self.reader(topic)?;
-        // A log is shown as far as it is known when Kafka is away.
-        let _ = tokio::time::timeout(CATCH_UP, reader.caught_up.clone().wait_for(|done| *done)).await;
+        reader.catches_up().await;
         reader.read(topic, after).await
     }
 
@@ -267,15 +271,16 @@ impl Reader {
         let folder = folder.join("copy").join(&broker.address.prefix);
         let local = Local::open(&folder).map_err(|e| OpenError::Copy { folder, source: Box::new(e) })?;
         let local = Arc::new(local);
-        let archive = Arc::new(Archive::new(reading.store, broker.address.prefix.clone()));
+        let archive = Arc::new(Archive::new(reading.store));
         let (due, news) = (Arc::new(Due::default()), Arc::new(News::default()));
+        let status = Arc::new(Status::new("reader"));
         let follower = Follower {
             broker: broker.clone(),
             local: local.clone(),
             archive: archive.clone(),
             due: due.clone(),
             news: news.clone(),
-            status: Arc::new(Status::new("reader")),
+            status: status.clone(),
             bound: reading.copy,
             caught_up: watch::Sender::new(false),
         };
@@ -284,27 +289,38 @@ impl Reader {
         // Before it is full: then reading would stand still.
         let full = reading.copy / 2;
         tokio::spawn(archiver::run(local.clone(), archive.clone(), due, reading.keep, full, stop.clone()));
-        Ok(Self { local, archive, news, caught_up })
+        Ok(Self { local, archive, news, status, caught_up, patience: Instant::now() + CATCH_UP })
+    }
+
+    /// Waits until what is in Kafka is here, unless that can't be expected: then a log is shown as far as it is known.
+    async fn catches_up(&self) {
+        let (mut caught_up, mut away) = (self.caught_up.clone(), self.status.away());
+        tokio::select! {
+            _ = caught_up.wait_for(|done| *done) => {}
+            _ = away.wait_for(Option::is_some) => {}
+            () = tokio::time::sleep_until(self.patience) => {}
+        }
     }
 
     async fn read(&self, topic: &Topic, after: u64) -> Result<Batch, BusError> {
         let (local, name) = (self.local.clone(), topic.clone());
         let read = tokio::task::spawn_blocking(move || local.read(&name, after)).await;
         let here = read.map_err(|e| storage(topic, e))?.map_err(|e| storage(topic, e))?;
-        let Some((state, records)) = here else {
+        let Some((state, mut records)) = here else {
             let found = self.archive.read(topic, after).await.map_err(|e| storage(topic, e))?;
             return Ok(Batch { records: found.records, finished: found.finished });
         };
         if state.removed {
             return Ok(Batch { records: Vec::new(), finished: true });
         }
-        let mut records = records;
         if after < state.archived {
             let found = self.archive.read(topic, after).await.map_err(|e| storage(topic, e))?;
             // It has none when they are not kept any more: then the log begins with what is here.
-            if !found.records.is_empty() {
-                records = found.records;
+            match found.records.last().map(|record| record.seq) {
+                Some(last) if last < state.archived => records = found.records,
+                _ => records.splice(..0, found.records).for_each(drop),
             }
+            records.truncate(MAX_READ);
         }
         let last = records.last().map_or(after.max(state.archived), |record| record.seq);
         Ok(Batch { records, finished: state.is_over(last) })

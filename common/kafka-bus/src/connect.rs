@@ -112,6 +112,8 @@ impl Broker {
             .set("reconnect.backoff.max.ms", RECONNECT.as_millis().to_string())
             // A topic that was just made is found at once, not after minutes.
             .set("topic.metadata.refresh.fast.interval.ms", "100")
+            // One that is gone is missed soon, and made again.
+            .set("topic.metadata.propagation.max.ms", "3000")
             .set("allow.auto.create.topics", "false");
         let protocol = match (self.address.tls, &self.login) {
             (false, None) => "PLAINTEXT",

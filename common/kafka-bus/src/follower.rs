@@ -56,6 +56,9 @@ pub(crate) struct Follower {
 
 /// What was there when reading began: by kind and partition, the offset of the next message.
 type Ends = HashMap<(LogKind, u32), u64>;
+/// Messages that were read before and are read again first: by kind and partition, offset and hash. Another one in that
+/// place tells that the partition was made anew.
+type Checks = HashMap<(LogKind, u32), (u64, u64)>;
 
 impl Follower {
     /// Follows until `stop`.
@@ -85,13 +88,21 @@ impl Follower {
         let consumer: StreamConsumer<Context> =
             self.broker.consumer().create_with_context(Context(self.status.clone())).map_err(|e| e.to_string())?;
         let consumer = Arc::new(consumer);
-        let mut ends = self.assign(&consumer).await?;
+        let (mut ends, mut checks) = self.assign(&consumer).await?;
         let mut durable = Instant::now();
         let mut pending = false;
         loop {
             self.catches_up(&mut ends)?;
+            let is_away = self.status.away().borrow().is_some();
             let first = tokio::select! {
                 first = consumer.recv() => first,
+                // It may be back though nobody has written anything.
+                () = tokio::time::sleep(RECONNECT), if is_away => {
+                    if self.watermarks(&consumer, LogKind::Build, 0).await.is_ok() {
+                        self.status.works();
+                    }
+                    continue;
+                }
                 // Nothing comes, and what came last is not on the disk yet.
                 () = tokio::time::sleep_until(durable + DURABLE_EVERY), if pending => {
                     self.take(&consumer, Vec::new(), true).await?;
@@ -108,14 +119,15 @@ impl Follower {
             };
             self.status.works();
             let mut bytes = first.payload_len();
-            let mut batch = vec![self.received(&first)?];
+            let mut batch = Vec::new();
+            batch.extend(self.is_new(&mut checks, self.received(&first)?)?);
             drop(first);
             while batch.len() < BATCH
                 && bytes < BATCH_BYTES
                 && let Some(Ok(next)) = consumer.recv().now_or_never()
             {
                 bytes += next.payload_len();
-                batch.push(self.received(&next)?);
+                batch.extend(self.is_new(&mut checks, self.received(&next)?)?);
             }
             let write_through = durable.elapsed() >= DURABLE_EVERY;
             self.take(&consumer, batch, write_through).await?;
@@ -131,7 +143,13 @@ impl Follower {
     fn failed(&self, error: &KafkaError) -> Result<(), String> {
         match error.rdkafka_error_code() {
             // The place that was to be read next is gone, or never was: begin anew, which looks where partitions begin.
-            Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => Err(error.to_string()),
+            Some(
+                RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition,
+            ) => Err(error.to_string()),
             Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
                 Err("Kafka does not allow this user to read the topics: allow Read and Describe".to_owned())
             }
@@ -143,21 +161,43 @@ impl Follower {
     }
 
     /// Begins where reading ended before; returns where partitions end now.
-    async fn assign(&self, consumer: &Arc<StreamConsumer<Context>>) -> Result<Ends, String> {
+    async fn assign(&self, consumer: &Arc<StreamConsumer<Context>>) -> Result<(Ends, Checks), String> {
+        let stream = self.stream(consumer).await?;
+        let known = self.local.stream().map_err(|e| e.to_string())?;
+        let is_other = known.is_some_and(|known| known != stream);
         let mut list = TopicPartitionList::new();
-        let mut ends = Ends::new();
+        let (mut ends, mut checks) = (Ends::new(), Checks::new());
         for kind in KINDS {
             for partition in 0..self.broker.partitions {
                 let (low, high) = self.watermarks(consumer, kind, partition).await?;
-                let from = self.begin(kind, partition, low, high)?;
+                let mut from = if is_other {
+                    self.begin_at(kind, partition, low, Begin::Anew)?
+                } else {
+                    self.begin(kind, partition, low, high)?
+                };
+                let position = self.local.position(kind, partition).map_err(|e| e.to_string())?;
+                if let Some((_, hash)) = position.filter(|_| from > low) {
+                    from -= 1;
+                    checks.insert((kind, partition), (from, hash));
+                }
                 ends.insert((kind, partition), high);
                 let number = i32::try_from(partition).map_err(|e| e.to_string())?;
                 let offset = Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX));
                 list.add_partition_offset(&self.broker.topic(kind), number, offset).map_err(|e| e.to_string())?;
             }
         }
+        self.local.set_stream(&stream).map_err(|e| e.to_string())?;
         consumer.assign(&list).map_err(|e| e.to_string())?;
-        Ok(ends)
+        Ok((ends, checks))
+    }
+
+    /// What tells offsets of this cluster from those of another one.
+    async fn stream(&self, consumer: &Arc<StreamConsumer<Context>>) -> Result<String, String> {
+        let consumer = consumer.clone();
+        let asked = tokio::task::spawn_blocking(move || consumer.client().fetch_cluster_id(WATERMARKS)).await;
+        // Old brokers have no id.
+        let cluster = asked.map_err(|e| e.to_string())?.unwrap_or_default();
+        Ok(format!("{cluster}/{}", self.broker.address.prefix))
     }
 
     /// The offsets of a partition's first message and of the next one that it gets.
@@ -175,9 +215,9 @@ impl Follower {
     }
 
     fn begin(&self, kind: LogKind, partition: u32, low: u64, high: u64) -> Result<u64, String> {
-        match self.local.position(kind, partition).map_err(|e| e.to_string())? {
+        match self.local.position(kind, partition).map_err(|e| e.to_string())?.map(|(at, _)| at) {
             Some(at) if (low..=high).contains(&at) => Ok(at),
-            None => self.begin_at(kind, partition, low, Begin::First { complete: low == 0 }),
+            None => self.begin_at(kind, partition, low, Begin::First),
             Some(at) => {
                 let kind_name = kind.name();
                 tracing::warn!(kind = kind_name, partition, at, low, high, "Kafka has no longer what was to be read next");
@@ -198,7 +238,10 @@ impl Follower {
         else {
             return Err(format!("Kafka gave a message of {}, which was not asked for", message.topic()));
         };
-        let read = serde_json::from_slice::<Message>(message.payload().unwrap_or_default());
+        let bytes = message.payload().unwrap_or_default();
+        let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(bytes).as_bytes();
+        let hash = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let read = serde_json::from_slice::<Message>(bytes);
         let message = match read {
             Ok(read) if read.kind == kind => Some(read),
             Ok(_) => None,
@@ -207,7 +250,20 @@ impl Follower {
                 None
             }
         };
-        Ok(Received { kind, partition, offset, message })
+        Ok(Received { kind, partition, offset, hash, message })
+    }
+
+    /// What was read, unless it is only there to be compared.
+    fn is_new(&self, checks: &mut Checks, received: Received) -> Result<Option<Received>, String> {
+        let Received { kind, partition, offset, hash, .. } = received;
+        match checks.remove(&(kind, partition)) {
+            None => Ok(Some(received)),
+            Some(before) if before == (offset, hash) => Ok(None),
+            Some(_) => {
+                self.begin_at(kind, partition, 0, Begin::Anew)?;
+                Err(format!("Kafka's topic {} was made anew", self.broker.topic(kind)))
+            }
+        }
     }
 
     async fn take(
@@ -217,8 +273,9 @@ impl Follower {
         durable: bool,
     ) -> Result<(), String> {
         let mut bases: HashMap<Topic, LogState> = HashMap::new();
+        let stream = self.local.stream().map_err(|e| e.to_string())?.unwrap_or_default();
         for topic in self.local.unknown(&batch).map_err(|e| e.to_string())? {
-            let base = self.archive.base(&topic).await;
+            let base = self.archive.base(&topic, &stream).await;
             let Some(mut base) = base.map_err(|e| format!("the archive of logs can't be read: {e}"))? else { continue };
             // An offset that is not reached yet is of an earlier partition, before the topic was made anew.
             if base.offset > self.watermarks(consumer, topic.kind, base.partition).await?.1 {
@@ -238,7 +295,7 @@ impl Follower {
     /// Waits while the local copy is full: Kafka keeps what is not read.
     async fn room(&self) -> Result<(), String> {
         while self.local.bytes().map_err(|e| e.to_string())? > self.bound {
-            let reason = "This machine's copy of logs is full, because they can't be archived: live logs stand still";
+            let reason = "This machine's copy of logs is full, because they can't be archived";
             self.status.fails(reason, ROOM_EVERY);
             self.due.again();
             tokio::time::sleep(ROOM_EVERY).await;
@@ -253,7 +310,7 @@ impl Follower {
         }
         let mut left = Ends::new();
         for ((kind, partition), end) in ends.drain() {
-            if self.local.position(kind, partition).map_err(|e| e.to_string())?.is_none_or(|at| at < end) {
+            if self.local.position(kind, partition).map_err(|e| e.to_string())?.is_none_or(|(at, _)| at < end) {
                 left.insert((kind, partition), end);
             }
         }

@@ -13,8 +13,8 @@ use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, Tabl
 use crate::message::Message;
 use crate::state::{Cut, LogState};
 
-/// By kind and partition: the next offset, and whether everything before it was seen.
-const POSITIONS: TableDefinition<'static, (&str, u32), (u64, bool)> = TableDefinition::new("positions");
+/// By kind and partition: the next offset, and the hash of the message before it.
+const POSITIONS: TableDefinition<'static, (&str, u32), (u64, u64)> = TableDefinition::new("positions");
 /// By kind, partition and producer: its last message's count.
 const PRODUCERS: TableDefinition<'static, (&str, u32, &str), u64> = TableDefinition::new("producers");
 /// By topic: its [`LogState`] as JSON.
@@ -23,6 +23,8 @@ const LOGS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("logs")
 const LINES: TableDefinition<'static, (&str, u64), &[u8]> = TableDefinition::new("lines");
 /// Sums.
 const SUMS: TableDefinition<'static, &str, u64> = TableDefinition::new("sums");
+/// Which cluster's partitions these are, and what its topics' names begin with.
+const STREAM: TableDefinition<'static, (), &str> = TableDefinition::new("stream");
 /// Bytes of all lines.
 const BYTES: &str = "bytes";
 
@@ -39,6 +41,8 @@ pub(crate) struct Received {
     pub partition: u32,
     /// Where in it.
     pub offset: u64,
+    /// Of its bytes.
+    pub hash: u64,
     /// Nothing when it can't be understood.
     pub message: Option<Message>,
 }
@@ -46,14 +50,11 @@ pub(crate) struct Received {
 /// Why a partition is read from a place that is not the next one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Begin {
-    /// It was never read; whether there is nothing before that place.
-    First {
-        /// Nothing was before it.
-        complete: bool,
-    },
+    /// It was never read.
+    First,
     /// Kafka deleted messages before they were read: only the archive knows how logs went on.
     Lost,
-    /// The partition was made anew, so offsets begin again; logs go on from what is here.
+    /// The partition or the cluster was made anew, so offsets begin again; logs go on from what is here.
     Anew,
 }
 
@@ -88,15 +89,30 @@ impl Local {
         change.open_table(LOGS)?;
         change.open_table(LINES)?;
         change.open_table(SUMS)?;
+        change.open_table(STREAM)?;
         change.commit()?;
         Ok(local)
     }
 
-    /// The next offset of a partition; nothing when it was never read.
-    pub fn position(&self, kind: LogKind, partition: u32) -> Result<Option<u64>> {
+    /// Which cluster's logs these are, if any.
+    pub fn stream(&self) -> Result<Option<String>> {
+        let view = self.database.begin_read()?;
+        Ok(view.open_table(STREAM)?.get(())?.map(|stream| stream.value().to_owned()))
+    }
+
+    /// From now on they are those of this cluster.
+    pub fn set_stream(&self, stream: &str) -> Result<()> {
+        let change = self.database.begin_write()?;
+        change.open_table(STREAM)?.insert((), stream)?;
+        change.commit()?;
+        Ok(())
+    }
+
+    /// The next offset of a partition, and the hash of the message before it; nothing when it was never read.
+    pub fn position(&self, kind: LogKind, partition: u32) -> Result<Option<(u64, u64)>> {
         let view = self.database.begin_read()?;
         let found = view.open_table(POSITIONS)?.get((kind.name(), partition))?;
-        Ok(found.map(|found| found.value().0))
+        Ok(found.map(|found| found.value()))
     }
 
     /// Begins to read a partition at `offset`.
@@ -104,13 +120,7 @@ impl Local {
         let change = self.database.begin_write()?;
         {
             let mut positions = change.open_table(POSITIONS)?;
-            let place = (kind.name(), partition);
-            let complete = match begin {
-                Begin::First { complete } => complete,
-                Begin::Lost => false,
-                Begin::Anew => positions.get(place)?.is_some_and(|p| p.value().1),
-            };
-            positions.insert(place, (offset, complete))?;
+            positions.insert((kind.name(), partition), (offset, 0))?;
             let mut logs = change.open_table(LOGS)?;
             let mut lines = change.open_table(LINES)?;
             let mut states = Vec::new();
@@ -128,6 +138,7 @@ impl Local {
                     freed += drop_lines(&mut lines, &name, u64::MAX)?;
                 } else {
                     state.offset = 0;
+                    state.cuts.iter_mut().for_each(|cut| cut.offset = 0);
                     logs.insert(name.as_str(), encode(&state)?.as_slice())?;
                 }
             }
@@ -139,14 +150,11 @@ impl Local {
 
     /// Logs of a batch that this copy knows nothing of, though they may have begun before it did.
     pub fn unknown(&self, batch: &[Received]) -> Result<HashSet<Topic>> {
-        let view = self.database.begin_read()?;
-        let (positions, logs) = (view.open_table(POSITIONS)?, view.open_table(LOGS)?);
+        let logs = self.database.begin_read()?.open_table(LOGS)?;
         let mut unknown = HashSet::new();
-        for received in batch {
-            let Some(message) = &received.message else { continue };
+        for message in batch.iter().filter_map(|received| received.message.as_ref()) {
             let topic = message.topic();
-            let complete = positions.get((received.kind.name(), received.partition))?.is_some_and(|p| p.value().1);
-            if !complete && !unknown.contains(&topic) && logs.get(&*topic.to_string())?.is_none() {
+            if !unknown.contains(&topic) && logs.get(&*topic.to_string())?.is_none() {
                 unknown.insert(topic);
             }
         }
@@ -173,10 +181,8 @@ impl Local {
             let mut lines = change.open_table(LINES)?;
             let mut sums = change.open_table(SUMS)?;
             let mut bytes = sums.get(BYTES)?.map_or(0, |sum| sum.value());
-            for Received { kind, partition, offset, message } in batch {
-                let place = (kind.name(), partition);
-                let complete = positions.get(place)?.is_some_and(|p| p.value().1);
-                positions.insert(place, (offset + 1, complete))?;
+            for Received { kind, partition, offset, hash, message } in batch {
+                positions.insert((kind.name(), partition), (offset + 1, hash))?;
                 let Some(message) = message else { continue };
                 let producer = (kind.name(), partition, message.producer.as_str());
                 if producers.get(producer)?.is_some_and(|last| message.n <= last.value()) {

@@ -138,7 +138,7 @@ fn stamp(folder: &Path) -> std::io::Result<Vec<Stamp>> {
 
 #[async_trait]
 impl LogBus for SharedFileBus {
-    async fn append(&self, topic: &Topic, lines: Vec<Line>) -> Result<u64, BusError> {
+    async fn append(&self, topic: &Topic, lines: Vec<Line>) -> Result<(), BusError> {
         let at = topic.clone();
         self.alone(&topic.deployment, move |bus| async move { bus.append(&at, lines).await }).await
     }
@@ -151,6 +151,10 @@ impl LogBus for SharedFileBus {
     async fn reopen(&self, topic: &Topic) -> Result<(), BusError> {
         let at = topic.clone();
         self.alone(&topic.deployment, move |bus| async move { bus.reopen(&at).await }).await
+    }
+
+    async fn flush(&self, _: &Topic) -> Result<(), BusError> {
+        Ok(())
     }
 
     async fn read(&self, topic: &Topic, after: u64) -> Result<Batch, BusError> {

@@ -39,6 +39,11 @@ impl Lifecycle {
         }
     }
 
+    /// Why a build's log stands still, and the build perhaps with it.
+    fn logs_wait(&self) -> Option<Failure> {
+        self.0.bus.away().map(|away| Failure::new("logs_away", format!("Logs are late: {away}.")))
+    }
+
     /// A deployment as the API shows it.
     pub(crate) async fn show(&self, row: DeploymentRow) -> Result<api::Deployment, StoreError> {
         use api::DeploymentStatus as Status;
@@ -51,8 +56,8 @@ impl Lifecycle {
             State::Queued => {
                 (Status::Queued, Some(Failure::new("waiting", waits_for(self.0.store.before(&row).await?))))
             }
-            State::Building => (Status::Building, None),
-            State::Publishing => (Status::Publishing, None),
+            State::Building => (Status::Building, self.logs_wait()),
+            State::Publishing => (Status::Publishing, self.logs_wait()),
             State::Starting => {
                 (Status::Starting, Some(Failure::new("health_check", "Waits for the app's health check to pass.")))
             }

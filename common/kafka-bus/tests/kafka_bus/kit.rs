@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::bus::{Bus, Line, Record, StreamName, Topic, follow};
 use common::time::Timestamp;
 use futures::StreamExt as _;
-use kafka_bus::{Broker, Compression, KafkaBus, Keep, Reading, Settings};
+use kafka_bus::{Broker, Compression, KafkaBus, Keep, OpenError, Reading, Settings};
 use rdkafka::ClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -48,17 +48,31 @@ impl Machine {
     }
 
     /// A bus that reads and writes.
-    pub fn bus(&self, brokers: &str) -> Bus {
-        self.bus_with(brokers, SPOOL)
+    pub async fn bus(&self, brokers: &str) -> Bus {
+        self.bus_with(brokers, SPOOL).await
     }
 
-    pub fn bus_with(&self, brokers: &str, spool: u64) -> Bus {
-        Arc::new(KafkaBus::open(settings(brokers, self.folder.path(), spool), Some(reading(&self.store))).unwrap())
+    pub async fn bus_with(&self, brokers: &str, spool: u64) -> Bus {
+        self.open(brokers, spool, true).await
     }
 
     /// A bus that only writes.
-    pub fn writer(&self, brokers: &str, spool: u64) -> Bus {
-        Arc::new(KafkaBus::open(settings(brokers, self.folder.path(), spool), None).unwrap())
+    pub async fn writer(&self, brokers: &str) -> Bus {
+        self.open(brokers, SPOOL, false).await
+    }
+
+    /// Waits for the bus that had the folder before, whose tasks end after it.
+    async fn open(&self, brokers: &str, spool: u64, reads: bool) -> Bus {
+        loop {
+            let reading = reads.then(|| reading(&self.store));
+            match KafkaBus::open(settings(brokers, self.folder.path(), spool), reading) {
+                Ok(bus) => return Arc::new(bus),
+                Err(OpenError::Folder { .. } | OpenError::Copy { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(e) => panic!("{e}"),
+            }
+        }
     }
 }
 
