@@ -2,6 +2,8 @@
 
 # Arguments for the platform, for example: make up ARGS="--http 127.0.0.1:9090 --data-dir /srv/astrocloud"
 ARGS ?=
+# Not empty: Kafka over TLS, with OpenSSL of the system (Debian: libssl-dev, pkg-config).
+KAFKA_TLS ?=
 
 .PHONY: up build test fmt help
 
@@ -13,7 +15,7 @@ up: build ## Build the release binary and start the whole platform (state in ./d
 
 build: ## Build the release binary
 	@deploy/local/check.sh
-	@. deploy/local/cmake.sh && cargo build --release --locked -p astrocloud
+	@. deploy/local/cmake.sh && cargo build --release --locked -p astrocloud $(if $(KAFKA_TLS),--features kafka-tls)
 
 test: ## Install what the tests need, then format, lint, dependency checks and every test
 	@deploy/local/test.sh

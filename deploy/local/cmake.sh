@@ -21,3 +21,6 @@ if ! command -v cmake >/dev/null; then
     fi
     export PATH
 fi
+# librdkafka's build wants a C++ compiler for a library that nothing here uses: it is left out, and a C compiler is enough.
+export GNUMAKEFLAGS="LIBSUBDIRS=src"
+command -v g++ >/dev/null || command -v clang++ >/dev/null || command -v c++ >/dev/null || export CXX="${CXX:-cc}"
