@@ -122,12 +122,21 @@ impl Follower {
             let mut batch = Vec::new();
             batch.extend(self.is_new(&mut checks, self.received(&first)?)?);
             drop(first);
+            let mut failed = None;
             while batch.len() < BATCH
                 && bytes < BATCH_BYTES
-                && let Some(Ok(next)) = consumer.recv().now_or_never()
+                && let Some(next) = consumer.recv().now_or_never()
             {
-                bytes += next.payload_len();
-                batch.extend(self.is_new(&mut checks, self.received(&next)?)?);
+                match next {
+                    Ok(next) => {
+                        bytes += next.payload_len();
+                        batch.extend(self.is_new(&mut checks, self.received(&next)?)?);
+                    }
+                    Err(e) => {
+                        failed = Some(e);
+                        break;
+                    }
+                }
             }
             let write_through = durable.elapsed() >= DURABLE_EVERY;
             self.take(&consumer, batch, write_through).await?;
@@ -135,6 +144,9 @@ impl Follower {
                 durable = Instant::now();
             }
             pending = !write_through;
+            if let Some(e) = failed {
+                self.failed(&e)?;
+            }
             self.room().await?;
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use common::api::LogKind;
 use common::bus::{Line, MAX_READ, Record, Topic};
@@ -15,8 +16,8 @@ use crate::state::{Cut, LogState};
 
 /// By kind and partition: the next offset, and the hash of the message before it.
 const POSITIONS: TableDefinition<'static, (&str, u32), (u64, u64)> = TableDefinition::new("positions");
-/// By kind, partition and producer: its last message's count.
-const PRODUCERS: TableDefinition<'static, (&str, u32, &str), u64> = TableDefinition::new("producers");
+/// By kind, partition and producer: its last message's count, and when that came (milliseconds since the Unix epoch).
+const PRODUCERS: TableDefinition<'static, (&str, u32, &str), (u64, i64)> = TableDefinition::new("producers");
 /// By topic: its [`LogState`] as JSON.
 const LOGS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("logs");
 /// By topic and number of the first of them: lines as JSON.
@@ -27,6 +28,10 @@ const SUMS: TableDefinition<'static, &str, u64> = TableDefinition::new("sums");
 const STREAM: TableDefinition<'static, (), &str> = TableDefinition::new("stream");
 /// Bytes of all lines.
 const BYTES: &str = "bytes";
+
+/// Producers that were silent, and logs that were removed, are forgotten after this: a machine that was away for longer
+/// may repeat what it had sent.
+const FORGET: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The copy.
 pub(crate) struct Local {
@@ -185,10 +190,10 @@ impl Local {
                 positions.insert((kind.name(), partition), (offset + 1, hash))?;
                 let Some(message) = message else { continue };
                 let producer = (kind.name(), partition, message.producer.as_str());
-                if producers.get(producer)?.is_some_and(|last| message.n <= last.value()) {
+                if producers.get(producer)?.is_some_and(|last| message.n <= last.value().0) {
                     continue;
                 }
-                producers.insert(producer, message.n)?;
+                producers.insert(producer, (message.n, now.as_millis()))?;
                 let topic = message.topic();
                 let name = topic.to_string();
                 let state = match states.entry(topic.clone()) {
@@ -315,24 +320,33 @@ impl Local {
     }
 
     /// Cuts logs whose oldest line that is in no cut came before `before`, and returns all that have something to archive
-    /// or to delete.
-    pub fn due(&self, before: Timestamp) -> Result<HashSet<Topic>> {
+    /// or to delete. What is known of the past for no use any more is forgotten.
+    pub fn due(&self, before: Timestamp, now: Timestamp) -> Result<HashSet<Topic>> {
         let change = self.database.begin_write()?;
         let mut due = HashSet::new();
+        let forget = now.before(FORGET);
+        change.open_table(PRODUCERS)?.retain(|_, (_, last)| last >= forget.as_millis())?;
         {
             let mut logs = change.open_table(LOGS)?;
-            let mut cut = Vec::new();
+            let (mut cut, mut forgotten) = (Vec::new(), Vec::new());
             for found in logs.iter()? {
                 let (name, state) = found?;
                 let mut state: LogState = decode(state.value())?;
                 let Some(topic) = topic(name.value()) else { continue };
-                if state.since.is_some_and(|since| since <= before) {
+                if state.removed {
+                    if state.purged && state.since.is_none_or(|since| since < forget) {
+                        forgotten.push(name.value().to_owned());
+                    }
+                } else if state.since.is_some_and(|since| since <= before) {
                     state.cut();
                     cut.push((name.value().to_owned(), encode(&state)?));
                 }
                 if !state.cuts.is_empty() || (state.removed && !state.purged) {
                     due.insert(topic);
                 }
+            }
+            for name in forgotten {
+                logs.remove(name.as_str())?;
             }
             for (name, state) in cut {
                 logs.insert(name.as_str(), state.as_slice())?;

@@ -36,7 +36,7 @@ pub(crate) struct LogState {
     pub archived: u64,
     /// Text since the last cut, bytes.
     pub bytes: u64,
-    /// When the first line since the last cut came.
+    /// When the first line since the last cut came; of a removed log, when that was.
     pub since: Option<Timestamp>,
     /// Ends of what is to be archived, in order.
     pub cuts: Vec<Cut>,
@@ -85,6 +85,7 @@ impl LogState {
         match message.mark {
             Some(Mark::Remove) => {
                 self.removed = true;
+                self.since = Some(now);
                 self.cuts.clear();
                 return Vec::new();
             }

@@ -51,7 +51,7 @@ async fn control_planes_give_the_same_numbers_and_one_that_was_away_goes_on() {
     // Two instances of an app on two machines, at once.
     for _ in 0..50 {
         let (a, b) = tokio::join!(one.append(&topic, lines(1..=3)), two.append(&topic, lines(4..=6)));
-        (a.unwrap(), b.unwrap());
+        a.and(b).unwrap();
     }
     let seen = records(&one, &topic, 300).await;
     assert_eq!(records(&two, &topic, 300).await, seen);
