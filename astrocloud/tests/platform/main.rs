@@ -17,7 +17,6 @@ mod git;
 mod hostile;
 mod lifecycle;
 mod limits;
-mod logs_on_kafka;
 mod policies;
 mod static_sites;
 mod trust;

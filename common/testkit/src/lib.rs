@@ -12,4 +12,3 @@ pub mod postgres;
 pub mod proxy;
 pub mod redis;
 pub mod registry;
-pub mod tansu;

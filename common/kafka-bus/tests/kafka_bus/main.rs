@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod broker;
 mod faults;
 mod kit;
 mod restarts;
