@@ -32,7 +32,9 @@ pub enum AddressError {
     #[error("`{0}` is no broker: it is a host, or host:port")]
     Broker(String),
     /// A prefix that can't begin topics' names.
-    #[error("`{0}` can't begin topics' names: after the brokers follow / and 1 to 200 letters, digits, `.`, `_` and `-`")]
+    #[error(
+        "`{0}` can't begin topics' names: after the brokers follow / and 1 to 200 letters, digits, `.`, `_` and `-`"
+    )]
     Prefix(String),
 }
 

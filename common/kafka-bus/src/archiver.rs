@@ -121,7 +121,8 @@ pub(crate) async fn run(
 
 async fn look_for(local: &Arc<Local>, due: &Due, before: Timestamp) -> Result<(), String> {
     let local = local.clone();
-    let found = tokio::task::spawn_blocking(move || local.due(before, Timestamp::now())).await.map_err(|e| e.to_string())?;
+    let found =
+        tokio::task::spawn_blocking(move || local.due(before, Timestamp::now())).await.map_err(|e| e.to_string())?;
     due.add(found.map_err(|e| e.to_string())?);
     Ok(())
 }

@@ -73,7 +73,9 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The copy of logs can't be read.
-    #[error("the copy of logs in {folder} can't be used: {source}. It may be deleted: it is made anew from Kafka and the archive")]
+    #[error(
+        "the copy of logs in {folder} can't be used: {source}. It may be deleted: it is made anew from Kafka and the archive"
+    )]
     Copy {
         /// Its folder.
         folder: PathBuf,
@@ -262,12 +264,7 @@ impl LogBus for KafkaBus {
 }
 
 impl Reader {
-    fn start(
-        broker: &Broker,
-        folder: PathBuf,
-        reading: Reading,
-        stop: &CancellationToken,
-    ) -> Result<Self, OpenError> {
+    fn start(broker: &Broker, folder: PathBuf, reading: Reading, stop: &CancellationToken) -> Result<Self, OpenError> {
         let folder = folder.join("copy").join(&broker.address.prefix);
         let local = Local::open(&folder).map_err(|e| OpenError::Copy { folder, source: Box::new(e) })?;
         let local = Arc::new(local);

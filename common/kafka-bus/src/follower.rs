@@ -232,7 +232,14 @@ impl Follower {
             None => self.begin_at(kind, partition, low, Begin::First),
             Some(at) => {
                 let kind_name = kind.name();
-                tracing::warn!(kind = kind_name, partition, at, low, high, "Kafka has no longer what was to be read next");
+                tracing::warn!(
+                    kind = kind_name,
+                    partition,
+                    at,
+                    low,
+                    high,
+                    "Kafka has no longer what was to be read next"
+                );
                 self.begin_at(kind, partition, low, if at < low { Begin::Lost } else { Begin::Anew })
             }
         }

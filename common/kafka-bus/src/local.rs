@@ -251,7 +251,11 @@ impl Local {
         let lines = view.open_table(LINES)?;
         let wanted = (name.as_str(), after + 1);
         // The message that holds the first wanted record may begin before it.
-        let begin = lines.range((name.as_str(), 0)..=wanted)?.next_back().transpose()?.map_or(after + 1, |(key, _)| key.value().1);
+        let begin = lines
+            .range((name.as_str(), 0)..=wanted)?
+            .next_back()
+            .transpose()?
+            .map_or(after + 1, |(key, _)| key.value().1);
         for found in lines.range((name.as_str(), begin)..(name.as_str(), u64::MAX))? {
             let (key, text) = found?;
             let numbered = (key.value().1..).zip(decode::<Vec<Line>>(text.value())?);
@@ -274,7 +278,8 @@ impl Local {
         let mut records = Vec::new();
         for found in view.open_table(LINES)?.range((name.as_str(), state.archived + 1)..(name.as_str(), cut.next))? {
             let (key, text) = found?;
-            records.extend((key.value().1..).zip(decode::<Vec<Line>>(text.value())?).map(|(seq, line)| record(seq, line)));
+            records
+                .extend((key.value().1..).zip(decode::<Vec<Line>>(text.value())?).map(|(seq, line)| record(seq, line)));
         }
         Ok(Some((state.partition, cut, records)))
     }
@@ -371,11 +376,7 @@ fn take_off(change: &WriteTransaction, bytes: u64) -> Result<()> {
 }
 
 /// Deletes a log's lines before a number and returns their bytes.
-fn drop_lines(
-    lines: &mut redb::Table<'_, (&'static str, u64), &'static [u8]>,
-    name: &str,
-    before: u64,
-) -> Result<u64> {
+fn drop_lines(lines: &mut redb::Table<'_, (&'static str, u64), &'static [u8]>, name: &str, before: u64) -> Result<u64> {
     let mut freed = 0;
     lines.retain_in((name, 0)..(name, before), |_, text| {
         freed += text.len() as u64;

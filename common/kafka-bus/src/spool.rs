@@ -4,9 +4,9 @@
 //! a crash of the process, in order, until the broker has confirmed it. Files are written without `fsync`, as all logs
 //! are: they survive the process, not the machine's loss of power.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -76,7 +76,8 @@ impl Spool {
         std::fs::create_dir_all(folder)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
         lock.try_lock().map_err(|e| {
-            let text = format!("another process uses the folder {} ({e}): give each its own data_dir", folder.display());
+            let text =
+                format!("another process uses the folder {} ({e}): give each its own data_dir", folder.display());
             io::Error::new(io::ErrorKind::AlreadyExists, text)
         })?;
         let mut numbered = Vec::new();
