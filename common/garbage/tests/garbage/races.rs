@@ -25,9 +25,13 @@ use crate::world::{GRACE, World, hash, settings};
 /// Contents that all sites of these tests are made of: few, so that they meet.
 const CONTENTS: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// Orders that are tried.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 60;
 /// A request takes at most this, milliseconds: long enough that others come between.
 const REQUEST: u64 = 50;
+/// A list takes at most this, milliseconds: a pass asks for hundreds.
+const LIST: u64 = 2;
+/// Deployments that each publisher makes, one after the other.
+const DEPLOYMENTS: usize = 5;
 /// What was asked for happens at most so much later when nobody waits for it any more, milliseconds.
 const LATE: u64 = 60_000;
 
@@ -103,7 +107,7 @@ impl Port for Slow {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let inner = Arc::clone(&self.inner);
-        let (before, after) = (self.draw(REQUEST), self.draw(REQUEST));
+        let (before, after) = (self.draw(LIST), self.draw(LIST));
         let prefix = prefix.cloned();
         let listed = async move {
             tokio::time::sleep(before).await;
@@ -157,11 +161,22 @@ async fn publisher(world: World, mut random: StdRng) -> (DeploymentId, bool) {
     (id, published)
 }
 
+/// Publishes again and again; most of it is deleted again, so that there is garbage.
+async fn busy(world: World, mut random: StdRng) -> Vec<(DeploymentId, bool)> {
+    let mut made = Vec::new();
+    for _ in 0..DEPLOYMENTS {
+        let (id, published) = publisher(world.clone(), StdRng::seed_from_u64(random.random())).await;
+        let kept = deleter(world.clone(), StdRng::seed_from_u64(random.random()), vec![id]).await;
+        made.extend(kept.into_iter().map(|id| (id, published)));
+    }
+    made
+}
+
 /// Sweeps again and again; some passes are cut off. Returns how much the others deleted.
 async fn sweeper(world: World, mut random: StdRng) -> u64 {
     let mut deleted = 0;
-    for _ in 0..6 {
-        tokio::time::sleep(moment(&mut random)).await;
+    for _ in 0..20 {
+        tokio::time::sleep(moment(&mut random) / 4).await;
         let pass = tokio::spawn({
             let world = world.clone();
             async move { garbage::collect(&world.store, &world.database, &settings(Duration::ZERO), false).await }
@@ -205,13 +220,13 @@ async fn whatever_the_order_no_named_content_is_lost_and_all_garbage_goes_in_the
         for _ in 0..3 {
             old.push(world.deploy(&some(&mut fork())).await);
         }
-        let publishers = (0..4).map(|_| publisher(world.clone(), fork())).collect::<Vec<_>>();
+        let publishers = (0..4).map(|_| busy(world.clone(), fork())).collect::<Vec<_>>();
         let sweepers = (0..2).map(|_| sweeper(world.clone(), fork())).collect::<Vec<_>>();
         let deleter = deleter(world.clone(), fork(), old);
         let (mut kept, new, swept) =
             future::join3(deleter, future::join_all(publishers), future::join_all(sweepers)).await;
         deleted += swept.iter().sum::<u64>();
-        let (new, failed): (Vec<_>, Vec<_>) = new.into_iter().partition(|(_, published)| *published);
+        let (new, failed): (Vec<_>, Vec<_>) = new.into_iter().flatten().partition(|(_, published)| *published);
         kept.extend(new.into_iter().map(|(id, _)| id));
         // What was cut off, and has not arrived yet, arrives.
         tokio::time::sleep(AFTERWARDS * 2).await;
