@@ -72,3 +72,12 @@ tool() {
 }
 tool cargo-deny deny "$CARGO_DENY"
 tool cargo-machete machete "$CARGO_MACHETE"
+
+# A Kafka broker, which its authors publish as a library only: built here, once for each version.
+broker="${XDG_CACHE_HOME:-$HOME/.cache}/astrocloud/tansu"
+if [ "$(cat "$broker/version" 2>/dev/null)" != "$TANSU" ]; then
+    echo "Building the Kafka broker of the tests, Tansu $TANSU (some minutes, once)."
+    CARGO_TARGET_DIR="$broker/build" cargo install -q --locked --path deploy/local/tansu --root "$broker" --force
+    rm -rf "$broker/build"
+    echo "$TANSU" >"$broker/version"
+fi

@@ -2,7 +2,7 @@
 # Everything that must hold before a change lands: format, lint, dependency rules, and every test.
 set -eu
 cd "$(dirname "$0")/../.."
-export CARGO_DENY=0.20.2 CARGO_MACHETE=0.9.2
+export CARGO_DENY=0.20.2 CARGO_MACHETE=0.9.2 TANSU=0.6.0
 
 step() {
     printf '\n== %s\n' "$1"

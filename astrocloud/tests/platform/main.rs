@@ -17,6 +17,7 @@ mod git;
 mod hostile;
 mod lifecycle;
 mod limits;
+mod logs_on_kafka;
 mod policies;
 mod static_sites;
 mod trust;

@@ -12,3 +12,4 @@ pub mod postgres;
 pub mod proxy;
 pub mod redis;
 pub mod registry;
+pub mod tansu;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod broker;
 mod faults;
 mod kit;
 mod restarts;
