@@ -90,6 +90,13 @@ pub enum Track {
         /// When it is tried again.
         next: Timestamp,
     },
+    /// Wanted no longer: what was issued is being revoked, and then nothing is left of it.
+    Revoking {
+        /// Why it is not revoked yet; none before the first try.
+        reason: Option<Failure>,
+        /// When it is tried again.
+        next: Timestamp,
+    },
 }
 
 /// The certificate that is served.
@@ -276,6 +283,25 @@ impl Entry {
     #[must_use]
     pub fn name(&self) -> &str {
         self.names.first().map_or("", String::as_str)
+    }
+
+    /// Whether a certificate is still wanted; else what was issued is being revoked.
+    #[must_use]
+    pub const fn is_wanted(&self) -> bool {
+        !matches!(self.track, Track::Revoking { .. })
+    }
+
+    /// Wants none any more: nothing is served from now on, and what was issued is to be revoked.
+    pub fn retire(&mut self, reason: RevocationReason, now: Timestamp) {
+        if let Some(current) = self.current.take() {
+            self.revoke.retain(|revocation| revocation.id != current.id);
+            self.revoke.push(Revocation { id: current.id, authority: current.authority, reason });
+        }
+        self.order = None;
+        self.failures = 0;
+        self.rehearse = false;
+        self.track = Track::Revoking { reason: None, next: now };
+        self.next = now;
     }
 
     /// Whether the certificate that is there covers all names.

@@ -14,22 +14,23 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::challenge::Method;
 use crate::clock::Clock;
-use crate::entry::{Entry, MAX_NAMES, Order, Revocation, RevocationReason};
+use crate::entry::{Entry, MAX_NAMES, Order, Revocation, RevocationReason, Track};
 use crate::failure::Failure;
 use crate::issuer::{Advance, Issuer, Wanted};
 use crate::limits::Limits;
-use crate::store::{Lease, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 mod choice;
+mod hold;
 mod names;
 mod outcome;
+mod reseal;
+
+use hold::Hold;
+pub use hold::LEASE;
 
 /// Longest time of one step of an order, with the wait for every edge in it.
 pub const STEP_LIMIT: Duration = Duration::from_secs(90);
-/// How long a lease counts without being extended. So long a dead process's order rests.
-const LEASE: Duration = Duration::from_secs(30);
-/// Time between two extensions of a lease while its name is worked on: two may fail.
-const EXTEND: Duration = Duration::from_secs(10);
 /// Names that are worked on at once in a process: an order mostly waits.
 const AT_ONCE: usize = 32;
 /// Names that are fetched at once.
@@ -42,8 +43,6 @@ const STORE_RETRY: Duration = Duration::from_secs(5);
 const MAX_STEPS: u32 = 64;
 /// News that may wait for a slow listener, who is told when some are lost.
 const NEWS: usize = 1024;
-/// Certificates that are fetched at once when keys are sealed anew.
-const RESEAL_BATCH: usize = 256;
 
 /// One authority in order: who issues, and within which limits.
 pub struct Line {
@@ -81,14 +80,6 @@ pub enum ManagerError {
     /// There is no such entry.
     #[error("no certificate is wanted for {0}")]
     Unknown(String),
-    /// The authority did not revoke it.
-    #[error("the certificate of {name} is not revoked: {failure}")]
-    NotRevoked {
-        /// The entry's name.
-        name: String,
-        /// Why.
-        failure: Failure,
-    },
     /// It is being worked on: try again in some seconds.
     #[error("the certificate of {0} is being worked on; try again in some seconds")]
     Busy(String),
@@ -102,6 +93,7 @@ pub struct Manager {
     lines: Vec<Line>,
     /// Another text for each process, so that leases tell them apart.
     holder: String,
+    lease: Duration,
     /// Authorities that are out of order, and until when they are not asked.
     down: Mutex<HashMap<String, choice::Outage>>,
     /// Held while buckets are changed: within a process nobody need try twice.
@@ -120,11 +112,19 @@ impl Manager {
             clock,
             lines,
             holder: Secret::random("manager-").reveal().to_owned(),
+            lease: LEASE,
             down: Mutex::default(),
             buckets: tokio::sync::Mutex::default(),
             wake: Notify::new(),
             news: broadcast::channel(NEWS).0,
         }
+    }
+
+    /// This engine, whose leases count for so long without being extended: so long an order rests whose process died.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
     }
 
     /// Hears of each certificate once it is stored. A listener that falls behind is told so, and reads the store.
@@ -144,11 +144,21 @@ impl Manager {
         let now = self.clock.now();
         let new = Entry::new(names, methods, now);
         if !self.store.add(&new).await? {
-            let same = |entry: &Entry| entry.names == new.names && entry.methods == new.methods;
-            if self.store.entry(new.name()).await?.as_ref().is_some_and(same) {
+            let same = |entry: &Entry| entry.names == new.names && entry.methods == new.methods && entry.is_wanted();
+            let there = self.store.entry(new.name()).await?;
+            if there.as_ref().is_some_and(same) {
                 return Ok(());
             }
-            self.change(new.name(), |entry| {
+            // What is being revoked is not waited for: it goes on beside the new order.
+            let how = match there.is_some_and(|entry| !entry.is_wanted()) {
+                true => Hold::Seized,
+                false => Hold::Free,
+            };
+            self.change(new.name(), how, |entry| {
+                if !entry.is_wanted() {
+                    entry.track = Track::None;
+                    entry.failures = 0;
+                }
                 entry.names.clone_from(&new.names);
                 entry.methods.clone_from(&new.methods);
                 entry.next = now;
@@ -174,23 +184,19 @@ impl Manager {
         Ok(self.store.remove(name).await?)
     }
 
-    /// Wants a certificate no longer, and has the one that is there revoked first: its name's owner asks for that.
+    /// Wants a certificate no longer. It is served no more at once, and what was issued is revoked in the background,
+    /// again and again until it is, or has ended (RFC 8555 section 7.6). That none was wanted is no error.
     ///
     /// # Errors
-    /// When the authority did not revoke it, or the store failed; it is wanted on then.
-    pub async fn forget_revoked(&self, name: &str, reason: RevocationReason) -> Result<(), ManagerError> {
-        if let Some(current) = self.store.entry(name).await?.and_then(|entry| entry.current)
-            && let Some(certificate) = self.store.certificate(&current.id).await?
-        {
-            let refused = |failure: Failure| ManagerError::NotRevoked { name: name.to_owned(), failure };
-            let gone = || Failure::Internal { detail: format!("the authority {} is set no longer", current.authority) };
-            let line = self.line(&current.authority).ok_or_else(|| refused(gone()))?;
-            let revoked = tokio::time::timeout(STEP_LIMIT, line.issuer.revoke(&certificate, reason)).await;
-            let late = || Failure::Unreachable { detail: format!("no answer within {} s", STEP_LIMIT.as_secs()) };
-            revoked.unwrap_or_else(|_| Err(late())).map_err(refused)?;
-            tracing::info!(name, id = current.id, "revoked a certificate");
+    /// When the store failed; it is wanted on then.
+    pub async fn retire(&self, name: &str, reason: RevocationReason) -> Result<(), ManagerError> {
+        let now = self.clock.now();
+        match self.change(name, Hold::Seized, |entry| entry.retire(reason, now)).await {
+            Err(ManagerError::Unknown(_)) => return Ok(()),
+            changed => changed?,
         }
-        self.forget(name).await
+        self.wake.notify_one();
+        Ok(())
     }
 
     /// How a certificate stands.
@@ -233,7 +239,7 @@ impl Manager {
     /// When there is no such entry, it is being worked on, or the store failed.
     pub async fn replace(&self, name: &str, reason: RevocationReason) -> Result<(), ManagerError> {
         let now = self.clock.now();
-        self.change(name, |entry| {
+        self.change(name, Hold::Free, |entry| {
             if let Some(current) = &mut entry.current {
                 let (id, authority) = (current.id.clone(), current.authority.clone());
                 entry.revoke.retain(|revocation| revocation.id != id);
@@ -244,27 +250,6 @@ impl Manager {
         .await?;
         self.wake.notify_one();
         Ok(())
-    }
-
-    /// Seals with the newest master key what an older one sealed; afterwards the older is needed no longer. Accounts
-    /// are sealed anew when they are next used. Gives how many certificates it was.
-    ///
-    /// # Errors
-    /// When the store failed or a key can't be opened.
-    pub async fn reseal(&self) -> Result<u64, ManagerError> {
-        let (mut after, mut done) = (String::new(), 0);
-        loop {
-            let ids = self.store.certificate_ids(&after, RESEAL_BATCH).await?;
-            let Some(last) = ids.last() else { return Ok(done) };
-            last.clone_into(&mut after);
-            for id in ids {
-                let Some(kept) = self.store.certificate(&id).await? else { continue };
-                if let Some(anew) = self.keys.reseal(&kept.sealed_key)? {
-                    self.store.reseal(&id, &kept.sealed_key, &anew).await?;
-                    done += 1;
-                }
-            }
-        }
     }
 
     /// Works for ever. Dropping it is safe at any time.
@@ -334,21 +319,11 @@ impl Manager {
         }
     }
 
-    /// Extends the lease on a name again and again; ends when it is lost. While the store is away the work goes on: at the
-    /// worst another does the same step too.
-    async fn keep_lease(&self, name: &str) -> StoreError {
-        loop {
-            tokio::time::sleep(EXTEND).await;
-            match self.lease(name).await {
-                Ok(true) => {}
-                Ok(false) => return StoreError::LeaseLost(name.to_owned()),
-                Err(error) => tracing::warn!(name, %error, "the lease on a certificate's order can't be extended"),
-            }
-        }
-    }
-
     async fn work_leased(&self, name: &str) -> Result<(), StoreError> {
         let Some(mut entry) = self.store.entry(name).await? else { return Ok(()) };
+        if !entry.is_wanted() {
+            return self.revoke_retired(entry).await;
+        }
         for _ in 0..MAX_STEPS {
             if entry.next > self.clock.now() {
                 return Ok(());
@@ -360,7 +335,7 @@ impl Manager {
             self.save(&entry).await?;
         }
         tracing::warn!(name, "an order went in circles, and is left for a while");
-        entry.next = self.clock.now().after(LEASE);
+        entry.next = self.clock.now().after(self.lease);
         self.save(&entry).await
     }
 
@@ -393,45 +368,5 @@ impl Manager {
     fn issuer(&self, authority: &str, rehearsal: bool) -> Option<&Arc<dyn Issuer>> {
         let line = self.line(authority)?;
         if rehearsal { line.rehearsal.as_ref() } else { Some(&line.issuer) }
-    }
-
-    async fn lease(&self, name: &str) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        self.store.lease(&Lease { name, holder: &self.holder, now, until: now.after(LEASE) }).await
-    }
-
-    async fn save(&self, entry: &Entry) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let lease = Lease { name: entry.name(), holder: &self.holder, now, until: now.after(LEASE) };
-        self.store.save(entry, &lease).await
-    }
-
-    async fn change(&self, name: &str, change: impl FnOnce(&mut Entry)) -> Result<(), ManagerError> {
-        if self.store.entry(name).await?.is_none() {
-            return Err(ManagerError::Unknown(name.to_owned()));
-        }
-        // Not our own lease: a change must not slip under work that goes on in this process.
-        let holder = Secret::random("change-");
-        let now = self.clock.now();
-        let lease = Lease { name, holder: holder.reveal(), now, until: now.after(LEASE) };
-        if !self.store.lease(&lease).await? {
-            return Err(ManagerError::Busy(name.to_owned()));
-        }
-        let changed = async {
-            let entry = self.store.entry(name).await?;
-            let mut entry = entry.ok_or_else(|| ManagerError::Unknown(name.to_owned()))?;
-            // An order for other names than are wanted is of no use.
-            if let Some(order) = entry.order.take()
-                && let Some(issuer) = self.issuer(&order.authority, order.rehearsal)
-                && let Err(error) = issuer.give_up(&order).await
-            {
-                tracing::warn!(name, %error, "proofs of an order that was given up may still be shown");
-            }
-            change(&mut entry);
-            Ok(self.store.save(&entry, &lease).await?)
-        };
-        let changed = changed.await;
-        self.store.release(name, holder.reveal()).await?;
-        changed
     }
 }

@@ -90,8 +90,18 @@ pub trait Store: Send + Sync {
 
     /// Takes or extends the lease on an entry; false when another has it.
     async fn lease(&self, lease: &Lease<'_>) -> Result<bool, StoreError>;
+    /// Takes the lease on an entry from whoever has it: what they do is wanted no longer, and they can't save it. False
+    /// when there is no such entry.
+    async fn seize(&self, lease: &Lease<'_>) -> Result<bool, StoreError>;
     /// Gives a lease back. One that was lost is no error.
     async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError>;
+    /// Gives all leases of a holder back.
+    async fn release_all(&self, holder: &str) -> Result<(), StoreError>;
+    /// Removes an entry under its lease.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when the lease is another's or ran out; nothing is removed then.
+    async fn finish(&self, lease: &Lease<'_>) -> Result<(), StoreError>;
     /// Saves an entry under its lease, which is extended.
     ///
     /// # Errors
@@ -191,7 +201,25 @@ async fn leases(store: &dyn Store) -> Result<(), String> {
     ensure(matches!(gone, Err(StoreError::LeaseLost(_))), "an entry that was removed is not brought back")?;
     ensure(store.entry("a.example").await.map_err(text)?.is_none(), "and is gone")?;
     let nobody = Lease { name: "c.example", holder: "one", now: at(9), until: at(10) };
-    ensure(!store.lease(&nobody).await.map_err(text)?, "what is not there is not leased")
+    ensure(!store.lease(&nobody).await.map_err(text)?, "what is not there is not leased")?;
+    ensure(!store.seize(&nobody).await.map_err(text)?, "nor seized")?;
+
+    let of_b = |holder: &'static str| Lease { name: "b.example", holder, now: at(9), until: at(12) };
+    ensure(store.lease(&of_b("one")).await.map_err(text)?, "another entry is leased")?;
+    ensure(store.seize(&of_b("two")).await.map_err(text)?, "a lease is taken from who has it")?;
+    let entry = store.entry("b.example").await.map_err(text)?.ok_or("the entry is there")?;
+    let robbed = store.save(&entry, &of_b("one")).await;
+    ensure(matches!(robbed, Err(StoreError::LeaseLost(_))), "who can't save then")?;
+    let robbed = store.finish(&of_b("one")).await;
+    ensure(matches!(robbed, Err(StoreError::LeaseLost(_))), "nor remove")?;
+    store.release_all("one").await.map_err(text)?;
+    ensure(!store.lease(&of_b("three")).await.map_err(text)?, "nor release what is another's")?;
+    store.release_all("two").await.map_err(text)?;
+    ensure(store.lease(&of_b("three")).await.map_err(text)?, "who gives all back")?;
+    store.finish(&of_b("three")).await.map_err(text)?;
+    ensure(store.entry("b.example").await.map_err(text)?.is_none(), "an entry is removed by who has its lease")?;
+    store.add(&entry).await.map_err(text)?;
+    Ok(())
 }
 
 async fn certificates(store: &dyn Store) -> Result<(), String> {

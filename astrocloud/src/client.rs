@@ -221,6 +221,11 @@ impl Client {
         self.post(&["certificates", name, "retry"], &()).await
     }
 
+    /// Has it replaced now, and the old one revoked.
+    pub async fn replace_certificate(&self, name: &str) -> Result<HostCertificate> {
+        self.post(&["certificates", name, "replace"], &()).await
+    }
+
     /// What the installation is.
     pub async fn system(&self) -> Result<System> {
         self.get(&["system"]).await

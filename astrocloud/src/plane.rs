@@ -51,6 +51,7 @@ pub fn config(settings: &Settings, state: &State, plane: Plane) -> anyhow::Resul
         max_upload_bytes: settings.sources.upload.0,
         authority: plane.authority,
         authorities: settings.acme.issuing()?,
+        issuing_lease: settings.acme.lease()?,
         domains: settings.domains(),
         https_redirect: settings.edge.https_redirect,
         dns: settings.dns(addresses)?,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
-use doctor::Doctor;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use utoipa::OpenApi as _;
@@ -64,7 +63,6 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) domains: Domains,
-    pub(crate) doctor: Doctor,
     pub(crate) hub: Hub,
     pub(crate) issuing: Issuing,
     pub(crate) policies: Policies,
@@ -128,7 +126,8 @@ fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
             .routes(routes!(zones::undo))
             .routes(routes!(host_certificates::list))
             .routes(routes!(host_certificates::read))
-            .routes(routes!(host_certificates::retry)),
+            .routes(routes!(host_certificates::retry))
+            .routes(routes!(host_certificates::replace)),
     );
     let (resources, mut document) = resources.split_for_parts();
     document::complete(&mut document);

@@ -5,6 +5,7 @@
 //! of them works on a name at a time, and each tells its own edges what any of them changed ([`follow`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use acme::authority::Authority;
 use acme::challenge::{ChallengeError, Challenges, Method};
@@ -86,7 +87,7 @@ struct Inner {
 
 impl Issuing {
     /// Wanted certificates, asked for from `authorities` in this order. DNS-01 is answered by the first of `records` that
-    /// serves the name.
+    /// serves the name. What a control plane that died left open is taken up once its lease is over.
     ///
     /// # Errors
     /// When the roots that an authority's API is to be trusted by can't be used, or the database failed.
@@ -94,6 +95,7 @@ impl Issuing {
         store: Store,
         keys: KeyRing,
         authorities: Vec<IssuingAuthority>,
+        lease: Duration,
         records: Vec<Arc<dyn TxtRecords>>,
         hub: Hub,
         changed: Arc<Notify>,
@@ -125,7 +127,7 @@ impl Issuing {
             });
         }
         let authorities = lines.iter().map(|line| line.authority.clone()).collect();
-        let manager = Manager::new(entries, keys, Arc::new(System), lines);
+        let manager = Manager::new(entries, keys, Arc::new(System), lines).with_lease(lease);
         Ok(Self(Arc::new(Inner { manager, entries: rows, authorities, asked, proofs, follower })))
     }
 
@@ -142,6 +144,9 @@ impl Issuing {
             () = stop.cancelled() => {}
             () = work => {}
             () = self.0.follower.run() => {}
+        }
+        if let Err(error) = self.0.manager.release().await {
+            tracing::warn!(%error, "orders that are open rest for half a minute: their leases can't be given back");
         }
     }
 
@@ -180,10 +185,10 @@ impl Issuing {
     /// # Errors
     /// When the database failed.
     pub async fn track(&self, host: &str) -> Result<Option<Track>, IssuingError> {
-        Ok(self.entry(host).await?.map(|entry| entry.track))
+        Ok(self.entry(host).await?.filter(Entry::is_wanted).map(|entry| entry.track))
     }
 
-    /// All that is known of it.
+    /// All that is known of it, also while one that is wanted no longer is being revoked.
     ///
     /// # Errors
     /// When the database failed.
@@ -199,12 +204,13 @@ impl Issuing {
         Ok(self.0.entries.list(after, limit).await?)
     }
 
-    /// As [`Self::forget`], and the certificate that is there is revoked first.
+    /// As [`Self::forget`], and what was issued is revoked in the background (RFC 5280 section 5.3.1,
+    /// `cessationOfOperation`).
     ///
     /// # Errors
-    /// When the authority did not revoke it, or the database failed; it is wanted on then.
-    pub async fn forget_revoked(&self, host: &str) -> Result<(), IssuingError> {
-        Ok(self.0.manager.forget_revoked(host, RevocationReason::CessationOfOperation).await?)
+    /// When the database failed; it is wanted on then.
+    pub async fn retire(&self, host: &str) -> Result<(), IssuingError> {
+        Ok(self.0.manager.retire(host, RevocationReason::CessationOfOperation).await?)
     }
 
     /// The certificate that is there is replaced now, and revoked once another one has taken its place: its key may be

@@ -4,7 +4,7 @@ use common::time::Timestamp;
 use instant_acme::{Account, AuthorizationStatus, ChallengeType, Order as Remote};
 use serde::Deserialize;
 
-use super::raw;
+use super::issued::raw;
 use super::trouble::{failure, of_problem};
 use crate::challenge::{Answer, Method};
 use crate::failure::Failure;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::time::Timestamp;
 
-use super::{Manager, News};
+use super::{Manager, News, STEP_LIMIT};
 use crate::check::Facts;
 use crate::entry::{Current, Entry, Order, Track};
 use crate::failure::{Failure, Tried};
@@ -169,7 +169,7 @@ impl Manager {
         let name = entry.name().to_owned();
         let Some(current) = entry.current.as_mut().filter(|current| current.next_look <= now) else { return };
         let Some(line) = self.line(&current.authority) else { return };
-        let looked = tokio::time::timeout(super::STEP_LIMIT, line.issuer.window(current)).await;
+        let looked = tokio::time::timeout(STEP_LIMIT, line.issuer.window(current)).await;
         let after = match looked {
             Ok(Ok(Some((window, after)))) => {
                 if window.start <= now && current.window.as_ref().is_none_or(|before| before.start > now) {
@@ -189,10 +189,26 @@ impl Manager {
         current.next_look = now.after(after);
     }
 
-    /// Revokes what was to be revoked and is not served any more.
-    pub(super) async fn revoke_replaced(&self, entry: &mut Entry) -> Result<(), StoreError> {
+    /// Revokes all of an entry that is wanted no longer, and removes it once that is done.
+    pub(super) async fn revoke_retired(&self, mut entry: Entry) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if entry.next > now {
+            return Ok(());
+        }
+        let Some(reason) = self.revoke_replaced(&mut entry).await? else {
+            return self.store.finish(&self.lease_on(entry.name())).await;
+        };
+        entry.failures = entry.failures.saturating_add(1);
+        entry.next = retry_at(entry.name(), entry.failures, now);
+        entry.track = Track::Revoking { reason: Some(reason), next: entry.next };
+        self.save(&entry).await
+    }
+
+    /// Revokes what was to be revoked and is not served any more. Gives why something of it is not revoked yet.
+    pub(super) async fn revoke_replaced(&self, entry: &mut Entry) -> Result<Option<Failure>, StoreError> {
         let current = entry.current.as_ref().map(|current| current.id.clone());
         let mut left = Vec::new();
+        let mut why = None;
         for revocation in std::mem::take(&mut entry.revoke) {
             if Some(&revocation.id) == current.as_ref() {
                 left.push(revocation);
@@ -204,16 +220,19 @@ impl Manager {
             if certificate.not_after <= self.clock.now() {
                 continue;
             }
-            match line.issuer.revoke(&certificate, revocation.reason).await {
+            let revoked = tokio::time::timeout(STEP_LIMIT, line.issuer.revoke(&certificate, revocation.reason)).await;
+            let late = || Failure::Unreachable { detail: format!("no answer within {} s", STEP_LIMIT.as_secs()) };
+            match revoked.unwrap_or_else(|_| Err(late())) {
                 Ok(()) => tracing::info!(name = entry.name(), id = revocation.id, "revoked a certificate"),
                 Err(error) => {
                     tracing::warn!(name = entry.name(), id = revocation.id, %error, "a certificate is not revoked yet");
+                    why = Some(error);
                     left.push(revocation);
                 }
             }
         }
         entry.revoke = left;
-        Ok(())
+        Ok(why)
     }
 }
 

@@ -34,11 +34,22 @@ impl Row {
     fn is_leased(&self, now: Timestamp) -> bool {
         self.lease.as_ref().is_some_and(|(_, until)| *until > now)
     }
+
+    fn is_held(&self, lease: &Lease<'_>) -> bool {
+        self.lease.as_ref().is_some_and(|(of, until)| of == lease.holder && *until > lease.now)
+    }
 }
 
 impl Rows {
     fn is_leased(&self, name: &str, now: Timestamp) -> bool {
         self.leased.contains(name) && self.entries.get(name).is_some_and(|row| row.is_leased(now))
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(row) = self.entries.remove(name) {
+            self.times.remove(&(row.entry.next, name.to_owned()));
+            self.leased.remove(name);
+        }
     }
 
     fn set_time(&mut self, name: &str, old: Timestamp, new: Timestamp) {
@@ -64,11 +75,7 @@ impl Store for Memory {
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
-        let mut rows = self.0.lock().await;
-        if let Some(row) = rows.entries.remove(name) {
-            rows.times.remove(&(row.entry.next, name.to_owned()));
-            rows.leased.remove(name);
-        }
+        self.0.lock().await.remove(name);
         Ok(())
     }
 
@@ -109,6 +116,35 @@ impl Store for Memory {
         Ok(true)
     }
 
+    async fn seize(&self, lease: &Lease<'_>) -> Result<bool, StoreError> {
+        let mut rows = self.0.lock().await;
+        let Some(row) = rows.entries.get_mut(lease.name) else { return Ok(false) };
+        row.lease = Some((lease.holder.to_owned(), lease.until));
+        rows.leased.insert(lease.name.to_owned());
+        Ok(true)
+    }
+
+    async fn release_all(&self, holder: &str) -> Result<(), StoreError> {
+        let mut rows = self.0.lock().await;
+        let Rows { entries, leased, .. } = &mut *rows;
+        for (name, row) in entries {
+            if row.lease.as_ref().is_some_and(|(of, _)| of == holder) {
+                row.lease = None;
+                leased.remove(name);
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, lease: &Lease<'_>) -> Result<(), StoreError> {
+        let mut rows = self.0.lock().await;
+        if !rows.entries.get(lease.name).is_some_and(|row| row.is_held(lease)) {
+            return Err(StoreError::LeaseLost(lease.name.to_owned()));
+        }
+        rows.remove(lease.name);
+        Ok(())
+    }
+
     async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         let mut rows = self.0.lock().await;
         if let Some(row) = rows.entries.get_mut(name)
@@ -122,9 +158,7 @@ impl Store for Memory {
 
     async fn save(&self, entry: &Entry, lease: &Lease<'_>) -> Result<(), StoreError> {
         let mut rows = self.0.lock().await;
-        let row = rows.entries.get_mut(lease.name);
-        let held = |row: &Row| row.lease.as_ref().is_some_and(|(of, until)| of == lease.holder && *until > lease.now);
-        let Some(row) = row.filter(|row| held(row)) else {
+        let Some(row) = rows.entries.get_mut(lease.name).filter(|row| row.is_held(lease)) else {
             return Err(StoreError::LeaseLost(lease.name.to_owned()));
         };
         row.lease = Some((lease.holder.to_owned(), lease.until));

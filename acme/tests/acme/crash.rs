@@ -72,6 +72,15 @@ impl Store for Dying {
     async fn lease(&self, lease: &Lease<'_>) -> Result<bool, StoreError> {
         self.write(self.inner.lease(lease)).await
     }
+    async fn seize(&self, lease: &Lease<'_>) -> Result<bool, StoreError> {
+        self.inner.seize(lease).await
+    }
+    async fn release_all(&self, holder: &str) -> Result<(), StoreError> {
+        self.inner.release_all(holder).await
+    }
+    async fn finish(&self, lease: &Lease<'_>) -> Result<(), StoreError> {
+        self.inner.finish(lease).await
+    }
     async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         self.write(self.inner.release(name, holder)).await
     }

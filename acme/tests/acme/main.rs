@@ -7,5 +7,6 @@ mod failover;
 mod issue;
 mod many;
 mod renewal;
+mod revoke;
 mod simulation;
 mod testkit;

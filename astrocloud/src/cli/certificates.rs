@@ -11,7 +11,8 @@ const EXAMPLES: &str = "\
 Examples:
   astrocloud certificates list
   astrocloud certificates show shop.example.com
-  astrocloud certificates retry shop.example.com";
+  astrocloud certificates retry shop.example.com
+  astrocloud certificates replace shop.example.com";
 const LIST_EXAMPLES: &str = "\
 Examples:
   astrocloud certificates list
@@ -25,6 +26,13 @@ Examples:
   astrocloud certificates retry shop.example.com
 
 For when you mended what it waits for. Otherwise it is tried again by itself.";
+
+const REPLACE_EXAMPLES: &str = "\
+Examples:
+  astrocloud certificates replace shop.example.com
+
+For when its private key may be known to others. The name is served with the old one until the new one is there; then
+the old one is revoked, with the reason keyCompromise. What belongs to a domain that is removed is revoked by itself.";
 
 /// What to do with certificates of authorities.
 #[derive(Args, Debug)]
@@ -58,6 +66,14 @@ enum Action {
         #[command(flatten)]
         format: Format,
     },
+    /// Replace a certificate now, and have the old one revoked
+    #[command(after_help = REPLACE_EXAMPLES)]
+    Replace {
+        /// The host, or `*.` and a domain
+        name: String,
+        #[command(flatten)]
+        format: Format,
+    },
 }
 
 /// Does it.
@@ -66,14 +82,21 @@ pub async fn run(certificates: Certificates, client: &Client) -> anyhow::Result<
         Action::List { format } => list(format, client).await,
         Action::Show { name, format } => show(&client.certificate(&name).await?, format),
         Action::Retry { name, format } => {
-            let certificate = client.retry_certificate(&name).await?;
-            if format.json {
-                output::json(&certificate)?;
-            }
-            output::say(&format!("{name} is tried again now; `astrocloud certificates show {name}` tells how it goes"));
-            Ok(exit::DONE)
+            begun(&client.retry_certificate(&name).await?, &format!("{name} is tried again now"), format)
+        }
+        Action::Replace { name, format } => {
+            begun(&client.replace_certificate(&name).await?, &format!("{name} gets another certificate now"), format)
         }
     }
+}
+
+/// Says that something goes on by itself.
+fn begun(certificate: &HostCertificate, what: &str, format: Format) -> anyhow::Result<u8> {
+    if format.json {
+        output::json(certificate)?;
+    }
+    output::say(&format!("{what}; `astrocloud certificates show {}` tells how it goes", certificate.name));
+    Ok(exit::DONE)
 }
 
 async fn list(format: Format, client: &Client) -> anyhow::Result<u8> {
@@ -113,11 +136,8 @@ fn show(certificate: &HostCertificate, format: Format) -> anyhow::Result<u8> {
         ("ends", certificate.not_after.map(|at| at.to_string())),
         ("serial", certificate.serial.clone()),
     ];
-    for (name, value) in rows.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        output::line(&format!("{name:<12}{value}"))?;
-    }
-    for passed in &certificate.passed_over {
-        output::line(&format!("{:<12}{}: {}", "not from", passed.authority, passed.cause))?;
-    }
+    output::facts(rows.into_iter().filter_map(|(name, value)| Some((name, value?))))?;
+    let passed = certificate.passed_over.iter();
+    output::facts(passed.map(|passed| ("not from", format!("{}: {}", passed.authority, passed.cause))))?;
     Ok(exit::DONE)
 }

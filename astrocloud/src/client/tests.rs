@@ -51,6 +51,7 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
         https_port: 443,
         authority: None,
         authorities: Vec::new(),
+        issuing_lease: acme::manager::LEASE,
         domains: control_plane::DomainsConfig::default(),
         https_redirect: false,
     };

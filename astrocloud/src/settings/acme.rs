@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use acme::authority::{Authority as Asked, ExternalAccount};
 use acme::limits::{Limit, Limits};
+use acme::manager::LEASE;
 use common::secret::Secret;
 use control_plane::IssuingAuthority;
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -21,15 +23,25 @@ const ZEROSSL: &str = "https://acme.zerossl.com/v2/DV90";
 const GOOGLE: &str = "https://dv.acme-v02.api.pki.goog/directory";
 /// Ids that stand for an authority without more words.
 const PRESETS: [&str; 4] = ["lets-encrypt", "lets-encrypt-staging", "zerossl", "google"];
+/// Shortest lease: it is extended three times within it, and a database may take a moment.
+const LEAST_LEASE: Duration = Duration::from_secs(3);
 /// Longest id: it is part of keys in the database.
 const MAX_ID: usize = 40;
 
 /// Who is asked for certificates.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct Acme {
     pub authorities: Vec<Authority>,
+    #[serde(with = "span")]
+    pub lease: Duration,
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        Self { authorities: Vec::new(), lease: LEASE }
+    }
 }
 
 /// One authority: an id that is known, or a table.
@@ -161,6 +173,21 @@ impl Acme {
             authorities.push(table.issuing()?);
         }
         Ok(authorities)
+    }
+
+    /// How long an order rests whose process died.
+    ///
+    /// # Errors
+    /// When it is too short to be kept up.
+    pub fn lease(&self) -> anyhow::Result<Duration> {
+        if self.lease < LEAST_LEASE {
+            let least = LEAST_LEASE.as_secs();
+            return Err(Usage::new(format!(
+                "acme.lease is at least {least} s: orders would be taken from who works on them"
+            ))
+            .into());
+        }
+        Ok(self.lease)
     }
 }
 

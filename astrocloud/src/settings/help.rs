@@ -178,6 +178,7 @@ const MEANINGS: &[(&str, &str)] = &[
          root_file, limits = { orders = \"300/3h\", registered_domain, same_names, failures }. Without any, sites have \
          certificates of the development CA",
     ),
+    ("acme.lease", "A certificate's order rests after its process died; another goes on with it then"),
     ("sandbox.forbid", "Levels that must not be used: bubblewrap, namespaces, landlock"),
     ("log.level", "error, warn, info, debug or trace; libraries log warnings only"),
     ("log.format", "human or json"),

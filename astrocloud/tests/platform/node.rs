@@ -66,6 +66,7 @@ impl Installation {
             max_upload_bytes: 1 << 20,
             authority: None,
             authorities: authorities.iter().enumerate().map(authority).collect(),
+            issuing_lease: acme::manager::LEASE,
             domains: control_plane::DomainsConfig::default(),
             https_redirect: false,
             https_port: 443,

@@ -18,7 +18,7 @@ pub struct HostCertificate {
     /// When something is done next: the next try, or the renewal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
-    /// The authority that issued it, or that is asked now.
+    /// The authority that issued it, or that is asked now, or that is to revoke it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
     /// When the one that is served ends.
@@ -61,6 +61,8 @@ pub enum CertificateState {
     RateLimited,
     /// It failed otherwise; one that is there is served on.
     Failing,
+    /// Wanted no longer, and being revoked.
+    Revoking,
 }
 
 impl CertificateState {
@@ -76,6 +78,7 @@ impl CertificateState {
             Self::CaaBlocked => "caa_blocked",
             Self::RateLimited => "rate_limited",
             Self::Failing => "failing",
+            Self::Revoking => "revoking",
         }
     }
 }

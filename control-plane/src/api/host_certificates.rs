@@ -19,7 +19,6 @@ impl From<IssuingError> for ApiError {
             IssuingError::Manager(ManagerError::Names(_)) => Self::invalid(detail),
             IssuingError::Manager(ManagerError::Unknown(_)) => Self::not_found(detail),
             IssuingError::Manager(ManagerError::Busy(_)) => Self::new(409, "busy", detail),
-            IssuingError::Manager(ManagerError::NotRevoked { .. }) => Self::new(502, "not_revoked", detail),
             error @ IssuingError::Manager(ManagerError::Store(_) | ManagerError::Sealed(_)) => Self::internal(&error),
             IssuingError::Store(error) => error.into(),
         }
@@ -56,6 +55,19 @@ pub(super) async fn read(
     Path(name): Path<String>,
 ) -> Result<Json<HostCertificate>, ApiError> {
     state.certificate(&name).await.map(Json)
+}
+
+/// Replaces a certificate whose private key may be known to others; the old one is revoked once the new one is there.
+#[utoipa::path(post, path = "/certificates/{name}/replace", tag = "certificates",
+    operation_id = "replace_certificate",
+    params(("name" = String, Path, description = "The host, or `*.` and a domain")),
+    responses((status = 202, body = HostCertificate), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn replace(
+    Extract(state): Extract<State>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, Json<HostCertificate>), ApiError> {
+    state.0.issuing.replace(&name).await?;
+    Ok((StatusCode::ACCEPTED, Json(state.certificate(&name).await?)))
 }
 
 /// Tries at once what waits.

@@ -7,11 +7,15 @@ use acme::entry::Entry;
 use acme::store::{BucketChange, Lease, SealedCertificate, StoreError as PortError};
 use async_trait::async_trait;
 use common::time::Timestamp;
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
 use tokio::sync::Notify;
 
 use super::{Store, StoreError, json, to_json};
+
+mod names;
+
+use names::{forget_names, note_names};
 
 /// The adapter.
 #[derive(Clone)]
@@ -62,72 +66,6 @@ fn read(row: &AnyRow) -> Result<Entry, StoreError> {
 
 fn count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// Notes which names an entry's certificate is for now; whether that is news.
-async fn note_names(tx: &mut Transaction<'_, Any>, entry: &Entry, now: Timestamp) -> Result<bool, sqlx::Error> {
-    let Some(current) = &entry.current else { return Ok(false) };
-    let mut is_news = false;
-    for name in &current.names {
-        // The number is taken with the counter's row locked until the end, so numbers become visible in order.
-        let change = sqlx::query(
-            "UPDATE counters SET value = value + 1 WHERE name = 'certificate_names' AND NOT EXISTS \
-             (SELECT 1 FROM certificate_names WHERE name = $1 AND entry = $2 AND certificate = $3) RETURNING value",
-        )
-        .bind(name.as_str())
-        .bind(entry.name())
-        .bind(current.id.as_str())
-        .fetch_optional(&mut **tx)
-        .await?;
-        let Some(change) = change else { continue };
-        is_news = true;
-        sqlx::query(
-            "INSERT INTO certificate_names (name, entry, certificate, change, changed_at) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (name) DO UPDATE SET entry = excluded.entry, certificate = excluded.certificate, \
-             change = excluded.change, changed_at = excluded.changed_at",
-        )
-        .bind(name.as_str())
-        .bind(entry.name())
-        .bind(current.id.as_str())
-        .bind(change.try_get::<i64, _>("value")?)
-        .bind(now.as_millis())
-        .execute(&mut **tx)
-        .await?;
-    }
-    if is_news {
-        // Names that the one before had and this one has not.
-        forget_names(tx, entry.name(), Some(&current.id), now).await?;
-    }
-    Ok(is_news)
-}
-
-/// Notes that an entry's names have no certificate any more, but those that have `kept`; whether that is news.
-async fn forget_names(
-    tx: &mut Transaction<'_, Any>,
-    entry: &str,
-    kept: Option<&str>,
-    now: Timestamp,
-) -> Result<bool, sqlx::Error> {
-    let change = sqlx::query(
-        "UPDATE counters SET value = value + 1 WHERE name = 'certificate_names' AND EXISTS \
-         (SELECT 1 FROM certificate_names WHERE entry = $1 AND certificate <> $2) RETURNING value",
-    )
-    .bind(entry)
-    .bind(kept.unwrap_or_default())
-    .fetch_optional(&mut **tx)
-    .await?;
-    let Some(change) = change else { return Ok(false) };
-    sqlx::query(
-        "UPDATE certificate_names SET certificate = NULL, change = $1, changed_at = $2 \
-         WHERE entry = $3 AND certificate <> $4",
-    )
-    .bind(change.try_get::<i64, _>("value")?)
-    .bind(now.as_millis())
-    .bind(entry)
-    .bind(kept.unwrap_or_default())
-    .execute(&mut **tx)
-    .await?;
-    Ok(true)
 }
 
 #[async_trait]
@@ -215,6 +153,47 @@ impl acme::store::Store for Entries {
         .await
         .map_err(away)?;
         Ok(leased.rows_affected() == 1)
+    }
+
+    async fn seize(&self, lease: &Lease<'_>) -> Result<bool, PortError> {
+        let seized = sqlx::query("UPDATE acme_entries SET lease_holder = $1, lease_until = $2 WHERE name = $3")
+            .bind(lease.holder)
+            .bind(lease.until.as_millis())
+            .bind(lease.name)
+            .execute(&self.store.pool)
+            .await
+            .map_err(away)?;
+        Ok(seized.rows_affected() == 1)
+    }
+
+    async fn release_all(&self, holder: &str) -> Result<(), PortError> {
+        sqlx::query("UPDATE acme_entries SET lease_holder = NULL, lease_until = 0 WHERE lease_holder = $1")
+            .bind(holder)
+            .execute(&self.store.pool)
+            .await
+            .map_err(away)?;
+        Ok(())
+    }
+
+    async fn finish(&self, lease: &Lease<'_>) -> Result<(), PortError> {
+        let mut tx = self.store.pool.begin().await.map_err(away)?;
+        let removed =
+            sqlx::query("DELETE FROM acme_entries WHERE name = $1 AND lease_holder = $2 AND lease_until > $3")
+                .bind(lease.name)
+                .bind(lease.holder)
+                .bind(lease.now.as_millis())
+                .execute(&mut *tx)
+                .await
+                .map_err(away)?;
+        if removed.rows_affected() == 0 {
+            return Err(PortError::LeaseLost(lease.name.to_owned()));
+        }
+        let is_news = forget_names(&mut tx, lease.name, None, lease.now).await.map_err(away)?;
+        tx.commit().await.map_err(away)?;
+        if is_news {
+            self.changed.notify_one();
+        }
+        Ok(())
     }
 
     async fn release(&self, name: &str, holder: &str) -> Result<(), PortError> {

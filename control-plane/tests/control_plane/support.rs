@@ -142,6 +142,7 @@ impl Platform {
             max_upload_bytes: MAX_UPLOAD,
             authority: authority(folder.path()),
             authorities: Vec::new(),
+            issuing_lease: acme::manager::LEASE,
             domains: DomainsConfig::default(),
             https_redirect: false,
             dns: dns(),

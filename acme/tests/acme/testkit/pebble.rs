@@ -1,5 +1,6 @@
 //! Pebble, started on free ports in a folder of its own, and stopped with the test.
 
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Options {
     pub bad_nonces: Option<u32>,
     /// Waits before it validates, up to some seconds, as real authorities do.
     pub sleepy: bool,
+    /// The server that it asks for names; one of its own, where every name is this machine's, unless set.
+    pub dns: Option<SocketAddr>,
 }
 
 /// A running Pebble with its DNS server.
@@ -98,8 +101,9 @@ impl Pebble {
             .spawn()
             .expect("pebble-challtestsrv is installed: deploy/local/test-tools.sh");
         children.push(dns_server);
+        let dns = options.dns.unwrap_or_else(|| ([127, 0, 0, 1], dns).into());
         let server = Command::new("pebble")
-            .args(["-strict", "-config", &path("pebble.json"), "-dnsserver", &format!("127.0.0.1:{dns}")])
+            .args(["-strict", "-config", &path("pebble.json"), "-dnsserver", &dns.to_string()])
             .env("PEBBLE_VA_NOSLEEP", if options.sleepy { "0" } else { "1" })
             .env("PEBBLE_VA_SLEEPTIME", "2")
             .env("PEBBLE_WFE_NONCEREJECT", options.bad_nonces.unwrap_or(20).to_string())

@@ -69,7 +69,10 @@ pub struct Books {
     /// Renewal windows by certificate, in seconds of the Unix epoch; two days around now for others.
     pub windows: HashMap<String, (i64, i64)>,
     replaced: HashSet<String>,
-    pub revoked: usize,
+    /// Reasons of what was revoked, as numbers (RFC 5280 section 5.3.1).
+    pub revoked: Vec<Value>,
+    /// Answers that it can't revoke now.
+    pub keeps: bool,
     /// Answers each new order so: its status, type and wait.
     pub refuse: Option<(u16, &'static str, Option<u64>)>,
 }
@@ -386,7 +389,11 @@ fn respond(small: &Small, method: &Method, uri: &Uri, body: &[u8]) -> Result<Res
             .map(|chain| ([("content-type", "application/pem-certificate-chain")], chain).into_response())
             .ok_or((StatusCode::NOT_FOUND, "malformed")),
         ["revoke"] => {
-            small.books().revoked += 1;
+            let mut books = small.books();
+            if books.keeps {
+                return Err((StatusCode::SERVICE_UNAVAILABLE, "serverInternal"));
+            }
+            books.revoked.push(payload["reason"].clone());
             Ok(StatusCode::OK.into_response())
         }
         _ => Err((StatusCode::NOT_FOUND, "malformed")),
