@@ -8,8 +8,10 @@ pub mod api;
 pub mod certificate;
 pub mod hostname;
 pub mod name;
+pub mod record;
 pub mod schedule;
 
 pub use certificate::CertificateTrack;
-pub use hostname::{Event, Expected, Hostname, Proof, Record, RecordKind, Verdict};
+pub use hostname::{Event, Hostname, Proof, Verdict};
 pub use name::DomainName;
+pub use record::{Expected, Record, RecordKind};

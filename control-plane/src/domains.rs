@@ -13,6 +13,7 @@ use common::domain::api::{Domain, DomainChange, DomainRedirect, DomainSettings, 
 use common::domain::{DomainName, Event, Expected, Hostname};
 use common::id::ProjectId;
 use common::time::Timestamp;
+use doctor::Doctor;
 use lookup::Lookup;
 use tokio::sync::Notify;
 use url::Url;
@@ -59,6 +60,14 @@ impl Default for DomainsConfig {
     }
 }
 
+/// Who looks at domains.
+pub(crate) struct Examiners {
+    /// Asks the DNS.
+    pub lookup: Lookup,
+    /// Visits what answers, and names what is wrong.
+    pub doctor: Doctor,
+}
+
 /// Operations on domains. Cheap to clone.
 #[derive(Clone)]
 pub struct Domains(Arc<Inner>);
@@ -67,7 +76,7 @@ struct Inner {
     store: Store,
     hub: Hub,
     issuing: Issuing,
-    lookup: Lookup,
+    examiners: Examiners,
     config: DomainsConfig,
     records: Records,
     base_domain: String,
@@ -84,7 +93,7 @@ impl Domains {
         store: Store,
         hub: Hub,
         issuing: Issuing,
-        lookup: Lookup,
+        examiners: Examiners,
         config: DomainsConfig,
         base_domain: &str,
         sites_url: &Url,
@@ -93,7 +102,7 @@ impl Domains {
             store,
             hub,
             issuing,
-            lookup,
+            examiners,
             records: Records::new(base_domain, &config.addresses),
             config,
             base_domain: base_domain.to_owned(),

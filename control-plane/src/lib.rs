@@ -51,10 +51,11 @@ pub use store::{StoreError, copy, schema, snapshot};
 pub use zones::{DnsConfig, InputError, Secondary, ZoneError, Zones, ZonesStartError};
 
 use certificates::Certificates;
-use domains::Domains;
+use domains::{Domains, Examiners};
 use feed::Hub;
 use policies::Policies;
 use store::Store;
+use store::reseal::Resealed;
 use store::tokens::TokenKind;
 use uploads::Signer;
 use usage::Counts;
@@ -95,6 +96,8 @@ pub struct Config {
     pub authority: Option<Arc<Authority>>,
     /// Asked for certificates of names that are wanted, in this order.
     pub authorities: Vec<IssuingAuthority>,
+    /// So long a certificate's order rests whose control plane died; then another goes on with it.
+    pub issuing_lease: Duration,
     /// What is to be known of custom domains.
     pub domains: DomainsConfig,
     /// Whether plain HTTP is led to HTTPS on the sites of projects that do not say otherwise.
@@ -220,17 +223,25 @@ impl ControlPlane {
         let (zones, name_server) =
             Zones::start(store.clone(), config.keys.clone(), config.dns.clone(), lookup.clone()).await?;
         let (authorities, records) = (config.authorities.clone(), txt_records::all(&zones, &lookup, &config.dns)?);
+        let lease = config.issuing_lease;
         let issuing =
-            Issuing::new(store.clone(), config.keys.clone(), authorities, records, hub.clone(), changed).await?;
+            Issuing::new(store.clone(), config.keys.clone(), authorities, lease, records, hub.clone(), changed).await?;
         let lifecycle = Lifecycle::new(store.clone(), hub.clone(), &config, ports.clone());
         lifecycle.recover().await?;
         let doctor = examiner(lookup.clone(), &certificates, &config)?;
         let (known, base, sites) = (config.domains.clone(), &config.base_domain, &config.sites_url);
-        let asks = lookup.clone();
-        let domains = Domains::new(store.clone(), hub.clone(), issuing.clone(), asks, known, base, sites);
+        let examiners = Examiners { lookup, doctor };
+        let domains = Domains::new(store.clone(), hub.clone(), issuing.clone(), examiners, known, base, sites);
         if config.keys.is_rotated() {
-            let sealed_anew = store.reseal(&config.keys).await?;
-            tracing::info!(sealed_anew, "the older master keys are needed no longer");
+            let Resealed { anew: sealed_anew, closed } = store.reseal(&config.keys).await?;
+            match closed {
+                0 => tracing::info!(sealed_anew, "the older master keys are needed no longer"),
+                _ => tracing::error!(
+                    sealed_anew,
+                    closed,
+                    "some secrets open with none of the master keys: keep the older ones, and add those that are missing"
+                ),
+            }
         }
         let stop = CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
@@ -248,7 +259,6 @@ impl ControlPlane {
             store: store.clone(),
             lifecycle: lifecycle.clone(),
             domains,
-            doctor,
             hub,
             issuing: issuing.clone(),
             policies,

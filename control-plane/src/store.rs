@@ -24,7 +24,7 @@ pub mod name_servers;
 pub mod policies;
 pub mod projects;
 mod queued;
-mod reseal;
+pub mod reseal;
 pub mod schema;
 pub mod snapshot;
 pub mod tokens;

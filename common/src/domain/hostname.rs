@@ -12,61 +12,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::record::{Expected, Record};
 use super::schedule;
 use crate::deployment::Failure;
 use crate::time::Timestamp;
-
-/// A type of records that domains need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum RecordKind {
-    /// An IPv4 address.
-    A,
-    /// An IPv6 address.
-    Aaaa,
-    /// Another name.
-    Cname,
-    /// A text.
-    Txt,
-}
-
-impl RecordKind {
-    /// As zone files write it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::Aaaa => "AAAA",
-            Self::Cname => "CNAME",
-            Self::Txt => "TXT",
-        }
-    }
-}
-
-/// A DNS record, seen or to be set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Record {
-    /// Its name, without the root's dot.
-    pub name: String,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: RecordKind,
-    /// Its value: an address, a name without the root's dot, or a text without quotes.
-    pub value: String,
-}
-
-/// The records that are to be set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Expected {
-    /// These lead visitors here, all of them together. They also show whose the name is, where `prove` is not required.
-    pub point: Vec<Record>,
-    /// This one shows whose the name is, before or without those.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prove: Option<Record>,
-    /// Whether that one has to be set in any case, because another account holds the name or one around it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub prove_required: bool,
-}
 
 /// What shows whose a name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -113,7 +62,7 @@ pub enum Hostname {
         proof: Proof,
         /// Since when.
         since: Timestamp,
-        /// Why the last look could not confirm it.
+        /// Why the last look could not confirm it, or what stands in front of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         doubt: Option<Failure>,
         /// When the DNS is looked at again; never for names that no DNS is asked for.
@@ -151,6 +100,8 @@ pub enum Hostname {
 pub enum Verdict {
     /// The name leads here, and this shows whose it is.
     Ours(Proof),
+    /// The text shows whose it is, and visitors come here through what stands in front: this is to be known of it.
+    Through(Failure),
     /// It does not.
     Not {
         /// In which way.
@@ -250,14 +201,8 @@ impl Hostname {
 
     fn looked(self, verdict: Verdict, now: Timestamp, notice: Duration) -> Self {
         let (finding, cause, seen, expected) = match verdict {
-            Verdict::Ours(proof) => {
-                let since = match self {
-                    Self::Active { since, .. } => since,
-                    _ => now,
-                };
-                let next_check = (proof != Proof::Local).then(|| now.after(schedule::SETTLED));
-                return Self::Active { proof, since, doubt: None, next_check };
-            }
+            Verdict::Ours(proof) => return self.active(proof, None, now),
+            Verdict::Through(notice) => return self.active(Proof::Txt, Some(notice), now),
             Verdict::Not { finding, cause, seen, expected } => (finding, cause, seen, expected),
         };
         if finding == Finding::Unknown {
@@ -282,6 +227,15 @@ impl Hostname {
         };
         waiting.since = same(next(waiting.clone()));
         next(waiting)
+    }
+
+    fn active(self, proof: Proof, doubt: Option<Failure>, now: Timestamp) -> Self {
+        let since = match self {
+            Self::Active { since, .. } => since,
+            _ => now,
+        };
+        let next_check = (proof != Proof::Local).then(|| now.after(schedule::SETTLED));
+        Self::Active { proof, since, doubt, next_check }
     }
 
     /// The DNS can't be asked: whatever the domain is, it stays.

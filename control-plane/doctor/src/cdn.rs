@@ -23,9 +23,9 @@ pub(crate) struct Cdn {
 }
 
 /// How any other one is taken out of the way.
-const OFF: &str = "Turn the CDN off for this name, so that the record itself leads here.";
+pub(crate) const OFF: &str = "Turn the CDN off for this name, so that the record itself leads here.";
 /// How any other one is made to speak HTTPS to us.
-const STRICT: &str = "Let the CDN fetch from here over HTTPS, not HTTP.";
+pub(crate) const STRICT: &str = "Let the CDN fetch from here over HTTPS, not HTTP.";
 
 /// Where networks are published: <https://www.cloudflare.com/ips/> and <https://api.fastly.com/public-ip-list>. They grow;
 /// one that is missing here is told by its fields. The others use networks that are not theirs alone, so their names and

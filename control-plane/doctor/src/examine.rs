@@ -26,7 +26,7 @@ const RDAP: &str = "https://data.iana.org/rdap/dns.json";
 /// Examinations at once; each may cost some hundred queries and a dozen connections. More of them wait.
 const PATIENTS_MAX: usize = 16;
 /// Addresses of a name that are visited.
-const VISITS_MAX: usize = 6;
+pub(crate) const VISITS_MAX: usize = 6;
 
 /// How the doctor looks at things.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ pub struct Doctor {
     lookup: Lookup,
     registry: Registry,
     directories: Directories,
-    web: Web,
+    pub(crate) web: Web,
     settings: Settings,
     patients: Semaphore,
 }
@@ -133,7 +133,7 @@ impl Doctor {
         if judge::doubtful(&host, &seen) {
             seen.registration = Some(self.registry.ask(&host.registrable).await);
         }
-        let addresses = seen.addresses().into_iter().filter(|address| self.may_visit(*address, expected));
+        let addresses = seen.addresses().into_iter().filter(|address| self.may_visit(*address, &expected.addresses));
         let visited = host.visited();
         let visits = addresses.take(VISITS_MAX).map(|address| self.web.visit(address, &visited));
         seen.visits = futures::future::join_all(visits).await;
@@ -141,9 +141,9 @@ impl Doctor {
         report(&host, Some(&seen), findings)
     }
 
-    fn may_visit(&self, address: IpAddr, expected: &Expected) -> bool {
+    pub(crate) fn may_visit(&self, address: IpAddr, edges: &[IpAddr]) -> bool {
         is_public(address)
-            || expected.addresses.contains(&address)
+            || edges.contains(&address)
             || self.settings.inner.iter().any(|network| network.contains(&address))
     }
 }

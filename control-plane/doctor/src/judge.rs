@@ -9,6 +9,7 @@ mod trust;
 mod web;
 
 pub(crate) use registration::doubtful;
+pub(crate) use web::leads_to_itself;
 
 use std::net::IpAddr;
 

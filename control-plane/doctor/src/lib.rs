@@ -20,7 +20,9 @@ mod provider;
 pub mod judge;
 
 mod examine;
+mod front;
 
 pub use examine::{Doctor, Ports, Settings, SetupError};
 pub use expected::{Authority, EdgeSigns, Expected, Proof};
+pub use front::{Front, Passes};
 pub use report::{Action, Change, Code, Finding, Health, Provider, Report, Severity};

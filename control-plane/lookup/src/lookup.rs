@@ -34,8 +34,21 @@ impl Lookup {
     /// # Errors
     /// When nobody in charge answers, or the name leads nowhere. That there are no records, or no name, is no error.
     pub async fn ask(&self, name: &Name, kind: RecordType) -> Result<Found, LookupError> {
+        self.ask_until(name, kind, |_| false).await
+    }
+
+    /// The same, but a CNAME to a name of which `is_end` is true is the end: what stands there is not asked for.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_until(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        is_end: impl Fn(&Name) -> bool,
+    ) -> Result<Found, LookupError> {
         let walk = Walk::new(Arc::clone(&self.shared), false, QUERIES_MAX);
-        self.limited(name, Box::pin(follow(&walk, name, kind))).await
+        self.limited(name, Box::pin(follow(&walk, name, kind, is_end))).await
     }
 
     /// Holds a question to the time that one may take.
@@ -52,7 +65,12 @@ impl Lookup {
     }
 }
 
-async fn follow(walk: &Walk, name: &Name, kind: RecordType) -> Result<Found, LookupError> {
+async fn follow(
+    walk: &Walk,
+    name: &Name,
+    kind: RecordType,
+    is_end: impl Fn(&Name) -> bool,
+) -> Result<Found, LookupError> {
     let mut chain = vec![absolute(name)];
     let mut name = absolute(name);
     let mut ttl = u32::MAX;
@@ -71,8 +89,10 @@ async fn follow(walk: &Walk, name: &Name, kind: RecordType) -> Result<Found, Loo
             if chain.len() > CNAMES_MAX + 1 {
                 return Err(LookupError::TooLong { names: chain, max: CNAMES_MAX });
             }
-            name = target;
-            continue;
+            if !is_end(&target) {
+                name = target;
+                continue;
+            }
         }
         let zone = zone(walk, &reply, &name, kind).await?;
         chain.remove(0);

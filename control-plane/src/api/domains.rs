@@ -151,7 +151,7 @@ pub(super) async fn examine(
     Path(name): Path<String>,
 ) -> Result<Json<Report>, ApiError> {
     let row = state.domain(&name).await?;
-    Ok(Json(state.0.domains.examine(&state.0.doctor, &state.0.certificates, &row).await?))
+    Ok(Json(state.0.domains.examine(&state.0.certificates, &row).await?))
 }
 
 /// Moves a domain, and those that lead to it, to another project; answers when visitors get that one.

@@ -1,5 +1,7 @@
 //! Certificates of domains: wanted while visitors get a domain, and how they stand.
 
+use std::time::Duration;
+
 use acme::challenge::Method;
 use acme::entry::Track;
 use common::deployment::Failure;
@@ -8,7 +10,33 @@ use common::domain::{CertificateTrack, DomainName, Hostname};
 use super::{DomainError, Domains};
 use crate::store::domains::DomainRow;
 
+/// Time between two looks at whether what is wanted is what is served.
+const KEEP_UP: Duration = Duration::from_secs(60);
+/// Domains that are set right in one go.
+const AT_ONCE: u32 = 100;
+
 impl Domains {
+    /// Sets right what a process left that died between a domain's state and the wish for its certificate.
+    pub(super) async fn keep_certified(&self) {
+        if self.0.issuing.authorities().is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            if let Err(error) = self.certify_all().await {
+                let retry_in_s = KEEP_UP.as_secs();
+                tracing::error!(%error, retry_in_s, "whether certificates are asked for can't be looked at");
+            }
+            tokio::time::sleep(KEEP_UP).await;
+        }
+    }
+
+    async fn certify_all(&self) -> Result<(), DomainError> {
+        for row in self.0.store.uncertified_domains(AT_ONCE).await? {
+            self.certify(&row, &row.hostname).await?;
+        }
+        Ok(())
+    }
+
     /// Wants the certificate of a domain that visitors get, and no longer that of one that they don't.
     pub(super) async fn certify(&self, row: &DomainRow, hostname: &Hostname) -> Result<(), DomainError> {
         let (issuing, name) = (&self.0.issuing, row.name.as_str());
@@ -19,7 +47,7 @@ impl Domains {
         match (hostname.is_served(), is_wanted) {
             (true, false) => issuing.want(name, methods(&row.name)).await?,
             // Another account's domain of the same name may be the one that visitors get.
-            (false, true) if self.0.store.served_domain(&row.name).await?.is_none() => issuing.forget(name).await?,
+            (false, true) if self.0.store.served_domain(&row.name).await?.is_none() => issuing.retire(name).await?,
             _ => {}
         }
         Ok(())
@@ -75,7 +103,8 @@ fn shown(track: Track) -> CertificateTrack {
         Failure::new(code, text)
     };
     match track {
-        Track::None => {
+        // What is being revoked is not asked for here: it is wanted no longer.
+        Track::None | Track::Revoking { .. } => {
             CertificateTrack::None { cause: Failure::new("not_begun", "The certificate is wanted, and not begun.") }
         }
         Track::WaitingForDns { reason, next } => {

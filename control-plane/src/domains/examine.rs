@@ -4,7 +4,7 @@ use common::domain::{Expected as Records, RecordKind};
 use common::signs;
 use common::time::Timestamp;
 use doctor::expected::ProofKind;
-use doctor::{Doctor, EdgeSigns, Expected, Proof, Report};
+use doctor::{EdgeSigns, Expected, Proof, Report};
 use lookup::Name;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -16,17 +16,12 @@ use crate::store::domains::DomainRow;
 
 impl Domains {
     /// Names what is wrong with a domain, and the records that mend it. It changes nothing.
-    pub(crate) async fn examine(
-        &self,
-        doctor: &Doctor,
-        certificates: &Certificates,
-        row: &DomainRow,
-    ) -> Result<Report, DomainError> {
+    pub(crate) async fn examine(&self, certificates: &Certificates, row: &DomainRow) -> Result<Report, DomainError> {
         if row.name.is_local() {
             return Ok(Report::healthy(row.name.as_str()));
         }
         let expected = self.expected(certificates, row).await?;
-        Ok(Box::pin(doctor.examine(row.name.as_str(), &expected)).await)
+        Ok(Box::pin(self.0.examiners.doctor.examine(row.name.as_str(), &expected)).await)
     }
 
     async fn expected(&self, certificates: &Certificates, row: &DomainRow) -> Result<Expected, DomainError> {

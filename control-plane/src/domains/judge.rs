@@ -3,6 +3,7 @@
 use common::deployment::Failure;
 use common::domain::hostname::Finding;
 use common::domain::{DomainName, Expected, Proof, Verdict};
+use doctor::{Front, Passes};
 
 use super::look::Seen;
 use super::records::Records;
@@ -12,6 +13,8 @@ use super::records::Records;
 pub struct Known {
     /// Whose project a CNAME leads to.
     pub leads_to: Option<Leads>,
+    /// What stands in front of a name that leads to others' addresses.
+    pub front: Option<Front>,
     /// The account's text.
     pub text: String,
     /// Another account's domain that visitors get, and that is this name or one around it. None counts for a domain that
@@ -82,6 +85,14 @@ pub fn judge(records: &Records, name: &DomainName, seen: &Seen, known: &Known, e
         Some(proof) if leads_here => return Verdict::Ours(proof),
         _ => {}
     }
+    if let Some(front) = &known.front {
+        let (code, message) = in_front(front, name, &expected, is_shown, set_text);
+        return match (is_shown, front.passes) {
+            (true, Passes::Here) => Verdict::Through(Failure::new(code, message)),
+            (true, Passes::Loop | Passes::Elsewhere) => not(Finding::Owned, code, message),
+            (false, _) => not(Finding::Elsewhere, code, message),
+        };
+    }
     let finding = match (is_shown, seen.cnames.is_empty() && seen.addresses.is_empty()) {
         (true, _) => Finding::Owned,
         (false, true) => Finding::Nothing,
@@ -122,6 +133,52 @@ pub fn judge(records: &Records, name: &DomainName, seen: &Seen, known: &Known, e
         }
     };
     not(finding, code, message)
+}
+
+/// What is told of a CDN that stands in front.
+fn in_front(
+    front: &Front,
+    name: &DomainName,
+    expected: &Expected,
+    is_shown: bool,
+    set_text: impl Fn() -> String,
+) -> (&'static str, String) {
+    let who = match &front.cdn {
+        Some((cdn, how)) => format!("{cdn} stands in front of {name} ({how})"),
+        None => format!("Another server stands in front of {name}"),
+    };
+    let Front { off, strict, .. } = front;
+    match (is_shown, front.passes) {
+        (true, Passes::Here) => (
+            "proxied_through_cdn",
+            format!(
+                "{who} and passes visitors on to here: they get its certificate. Keep it so that it fetches over HTTPS: {strict}"
+            ),
+        ),
+        (true, Passes::Loop) => (
+            "proxy_redirect_loop",
+            format!(
+                "{who} and fetches from here over HTTP, which is answered by \"use HTTPS\", so that visitors go in a \
+                 circle. {strict}"
+            ),
+        ),
+        (true, Passes::Elsewhere) => {
+            let values: Vec<_> = expected.point.iter().map(|record| record.value.as_str()).collect();
+            let values = values.join(" and ");
+            let message = format!(
+                "{who} and does not fetch from here. Let it fetch from {values}, over HTTPS and for the host {name}, or \
+                 take it away: {off}"
+            );
+            ("proxied_through_cdn", message)
+        }
+        (false, _) => (
+            "proxied_through_cdn",
+            format!(
+                "{who}, so the DNS does not show that it leads here. {off} Or keep it: {}, then: {strict}",
+                set_text()
+            ),
+        ),
+    }
 }
 
 /// The records that lead here, in a sentence.

@@ -9,8 +9,6 @@ use lookup::{Existence, Lookup, LookupError, Name, RData, RecordType};
 
 use super::records::{Records, proof_name};
 
-/// CNAME records that are followed; resolvers stop between 8 and 16.
-const MAX_CNAMES: usize = 8;
 /// Longest that a look may take, with all its questions: less than its lease.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -52,40 +50,25 @@ async fn lead(
     records: &Records,
     name: &DomainName,
 ) -> Result<(Vec<String>, Vec<IpAddr>), LookupError> {
-    let mut at = match name.is_wildcard() {
+    let at = match name.is_wildcard() {
         true => format!("check-{}.{}", u32::from_ne_bytes(random_bytes()), name.base()),
         false => name.as_str().to_owned(),
     };
-    let mut cnames = Vec::new();
-    // Followed one by one: what a project's own address leads to is not asked, nor whether it can be asked at all.
-    while let Some(next) = cname(lookup, &at).await? {
-        cnames.push(next.clone());
-        if records.project_of(&next).is_some() {
-            return Ok((cnames, Vec::new()));
-        }
-        if cnames.len() >= MAX_CNAMES {
-            let names = cnames.iter().map(|name| absolute(name)).collect();
-            return Err(LookupError::TooLong { names, max: MAX_CNAMES });
-        }
-        at = next;
-    }
     let at = absolute(&at);
-    let (four, six) = tokio::join!(lookup.ask(&at, RecordType::A), lookup.ask(&at, RecordType::AAAA));
-    let all = four?.records.into_iter().chain(six?.records);
-    let addresses = all.filter_map(|record| match record.data {
+    // What a project's own address leads to is not asked, nor whether it can be asked at all.
+    let is_project = |name: &Name| records.project_of(&relative(name)).is_some();
+    let (four, six) = tokio::join!(
+        lookup.ask_until(&at, RecordType::A, is_project),
+        lookup.ask_until(&at, RecordType::AAAA, is_project)
+    );
+    let (four, six) = (four?, six?);
+    let cnames = four.cnames.iter().map(relative).collect();
+    let addresses = four.records.into_iter().chain(six.records).filter_map(|record| match record.data {
         RData::A(address) => Some(IpAddr::V4(address.0)),
         RData::AAAA(address) => Some(IpAddr::V6(address.0)),
         _ => None,
     });
     Ok((cnames, addresses.collect()))
-}
-
-async fn cname(lookup: &Lookup, at: &str) -> Result<Option<String>, LookupError> {
-    let found = lookup.ask(&absolute(at), RecordType::CNAME).await?;
-    Ok(found.records.into_iter().find_map(|record| match record.data {
-        RData::CNAME(target) => Some(relative(&target.0)),
-        _ => None,
-    }))
 }
 
 async fn texts(lookup: &Lookup, name: &DomainName) -> Result<Vec<String>, LookupError> {

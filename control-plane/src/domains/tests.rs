@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use std::net::IpAddr;
 
+use acme::manager::LEASE;
 use common::domain::Proof;
 use common::id::ProjectId;
 use common::secret::{KeyRing, MasterKey};
@@ -37,15 +38,19 @@ impl Accounts {
         let hub =
             Hub::load("here".into(), store.clone(), base.into(), policies, certificates, Vec::new(), changed.clone());
         let hub = hub.await.unwrap();
-        let issuing = Issuing::new(store.clone(), keys, Vec::new(), Vec::new(), hub.clone(), changed).await.unwrap();
+        let issuing =
+            Issuing::new(store.clone(), keys, Vec::new(), LEASE, Vec::new(), hub.clone(), changed).await.unwrap();
         let lookup = Lookup::new(lookup::Settings {
             roots: vec![world.root().parse().unwrap()],
             servers: world.net.servers().iter().map(|server| server.parse().unwrap()).collect(),
             ..lookup::Settings::default()
         });
+        let ports = doctor::Ports { http: 80, https: 443 };
+        let doctor = Doctor::new(lookup.clone(), doctor::Settings::default(), ports, Vec::new()).unwrap();
+        let examiners = Examiners { lookup, doctor };
         let config = DomainsConfig::default();
         let sites = Url::parse("http://apps.example/").unwrap();
-        let domains = Domains::new(store.clone(), hub, issuing, lookup, config, base, &sites);
+        let domains = Domains::new(store.clone(), hub, issuing, examiners, config, base, &sites);
         let ours = project(&store, "ours", "us").await;
         let theirs = project(&store, "theirs", "them").await;
         Self { domains, ours, theirs, _world: world, zone, answers, serial: 1, _folder: folder }

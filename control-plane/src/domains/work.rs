@@ -5,18 +5,21 @@ use std::time::Duration;
 use common::deployment::Failure;
 use common::domain::hostname::Finding;
 use common::domain::{Event, Expected, Hostname, Proof, Verdict};
+use common::signs;
 use common::time::Timestamp;
+use doctor::Front;
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{Holder, Known, Leads, judge};
-use super::look::look;
+use super::look::{Seen, look};
 use super::{DomainError, Domains, TRIES};
 use crate::store::domains::{DomainRow, LEASE};
 
 /// Domains that are looked at together, by one control plane: they mostly wait for the network.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 128;
 /// Longest time between two questions to the database: other control planes attach domains too.
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 /// Time between two looks at a row that somebody else works on, which mostly takes some hundred milliseconds.
@@ -25,43 +28,64 @@ const ANOTHERS_LOOK: Duration = Duration::from_millis(100);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 impl Domains {
-    /// Looks at domains, until `stop`.
+    /// Looks at domains, until `stop`; what is being looked at then is given back.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.look_for_ever() => {}
+            () = self.keep_certified() => {}
+        }
+        if let Err(error) = self.0.store.release_domains(&self.0.holder).await {
+            tracing::warn!(%error, rest_s = LEASE.as_secs(), "domains that were being looked at rest");
+        }
+    }
+
+    /// Each domain is looked at for itself: one whose name servers are silent holds up no other.
+    async fn look_for_ever(&self) {
+        let mut looks = FuturesUnordered::new();
         loop {
-            let pause = match self.work().await {
-                Ok(next) => next,
+            let pause = match self.begin(AT_ONCE.saturating_sub(looks.len())).await {
+                Ok((begun, pause)) => {
+                    looks.extend(begun.into_iter().map(|row| self.look_and_tell(row)));
+                    pause
+                }
                 Err(error) => {
                     tracing::error!(%error, retry_in_s = AFTER_FAILURE.as_secs(), "domains can't be looked at");
                     AFTER_FAILURE
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.0.woken.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                Some(()) = looks.next() => {}
+                _ = tokio::time::timeout(pause, self.0.woken.notified()) => {}
             }
         }
     }
 
-    /// Looks at all domains whose time has come. Returns how long nothing is due.
-    async fn work(&self) -> Result<Duration, DomainError> {
-        loop {
-            let limit = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
-            let due = self.0.store.due_domains(Timestamp::now(), limit).await?;
-            if due.is_empty() {
-                break;
+    /// Leases at most so many domains whose time has come. Gives them, and how long nothing else is due.
+    async fn begin(&self, room: usize) -> Result<(Vec<DomainRow>, Duration), DomainError> {
+        let store = &self.0.store;
+        let mut begun = Vec::new();
+        if room == 0 {
+            return Ok((begun, LONGEST_SLEEP));
+        }
+        for row in store.due_domains(Timestamp::now(), u32::try_from(room).unwrap_or(u32::MAX)).await? {
+            if store.lease_domain(&row, &self.0.holder, Timestamp::now()).await? {
+                begun.push(row);
             }
-            futures::stream::iter(due)
-                .for_each_concurrent(AT_ONCE, |row| async move {
-                    if let Err(error) = self.try_look(&row).await {
-                        tracing::error!(domain = %row.name, %error, "a domain can't be looked at");
-                    }
-                })
-                .await;
         }
         let now = Timestamp::now();
-        let next = self.0.store.next_domain_check(now).await?;
-        Ok(next.map_or(LONGEST_SLEEP, |next| next.since(now).min(LONGEST_SLEEP)))
+        let next = store.next_domain_check(now).await?;
+        let pause = next.map_or(LONGEST_SLEEP, |next| next.since(now).min(LONGEST_SLEEP));
+        // Without room nothing can be begun before a look ends.
+        let pause = if begun.len() == room { LONGEST_SLEEP } else { pause };
+        Ok((begun, pause))
+    }
+
+    async fn look_and_tell(&self, row: DomainRow) {
+        let name = row.name.clone();
+        if let Err(error) = self.looked(row).await {
+            tracing::error!(domain = %name, %error, retry_in_s = LEASE.as_secs(), "a domain can't be looked at");
+        }
     }
 
     /// A person asks for a look now. Returns the domain after it.
@@ -82,18 +106,13 @@ impl Domains {
 
     /// Looks at a domain's DNS and does what follows; `None` when somebody does so already.
     async fn try_look(&self, row: &DomainRow) -> Result<Option<DomainRow>, DomainError> {
-        let inner = &self.0;
-        if !inner.store.lease_domain(row, &inner.holder, Timestamp::now()).await? {
+        if !self.0.store.lease_domain(row, &self.0.holder, Timestamp::now()).await? {
             return Ok(None);
         }
-        let looked = self.looked(row.clone()).await;
-        if looked.is_err() {
-            // Its time is still over: it is looked at again.
-            inner.store.release_domain(row, &inner.holder).await?;
-        }
-        looked.map(Some)
+        self.looked(row.clone()).await.map(Some)
     }
 
+    /// Looks at a domain that was leased. When that fails, its lease is left to end, so that it is not tried at once.
     async fn looked(&self, mut row: DomainRow) -> Result<DomainRow, DomainError> {
         for _ in 0..TRIES {
             let (verdict, holder) = self.verdict(&row).await?;
@@ -156,7 +175,7 @@ impl Domains {
         };
         let project = row.project_name.as_str();
         let expected = inner.records.of(&row.name, project, &row.account, holder.is_some());
-        let seen = match look(&inner.lookup, &inner.records, &row.name).await {
+        let seen = match look(&inner.examiners.lookup, &inner.records, &row.name).await {
             Ok(seen) => seen,
             Err(error) => {
                 let cause =
@@ -172,14 +191,33 @@ impl Domains {
                 None => Leads::Nobody,
             }),
         };
+        let text = inner.records.text(&row.name, &row.account);
+        let front = match leads_to {
+            None => self.front(row, &seen, &text).await,
+            Some(_) => None,
+        };
         let known = Known {
             leads_to,
-            text: inner.records.text(&row.name, &row.account),
+            front,
+            text,
             holder: holder.as_ref().map(|holder| Holder {
                 name: holder.name.clone(),
                 text: (holder.name == row.name).then(|| inner.records.text(&holder.name, &holder.account)),
             }),
         };
         Ok((judge(&inner.records, &row.name, &seen, &known, expected), holder))
+    }
+
+    /// What stands in front of a name. It is visited only when its owner asks for that: by the text.
+    async fn front(&self, row: &DomainRow, seen: &Seen, text: &str) -> Option<Front> {
+        let inner = &self.0;
+        let strangers: Vec<_> = seen.addresses.iter().copied().filter(|at| !inner.records.is_edge(*at)).collect();
+        if strangers.is_empty() {
+            return None;
+        }
+        if !seen.texts.iter().any(|found| found == text) {
+            return Front::by_dns(&seen.cnames, &strangers);
+        }
+        inner.examiners.doctor.front(row.name.as_str(), &seen.cnames, &strangers, signs::DEPLOYMENT).await
     }
 }

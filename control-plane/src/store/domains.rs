@@ -1,7 +1,5 @@
 //! Rows of domains.
 
-use std::time::Duration;
-
 use common::domain::api::DomainSettings;
 use common::domain::{DomainName, Hostname};
 use common::id::ProjectId;
@@ -12,10 +10,6 @@ use sqlx::{AnyConnection, Row as _};
 
 use super::{Store, StoreError, json, parsed, to_json};
 
-/// How long one look at a domain's DNS may take: longer than any question, so that a lease that ran out is that of a
-/// process that died.
-pub const LEASE: Duration = Duration::from_secs(90);
-
 /// A query of domains with their projects' names.
 macro_rules! select {
     ($rest:literal) => {
@@ -25,6 +19,11 @@ macro_rules! select {
         )
     };
 }
+
+// After the macro that it uses.
+mod looks;
+
+pub use looks::LEASE;
 
 /// A domain's row, with its project's name.
 #[derive(Clone, Debug)]
@@ -252,71 +251,6 @@ impl Store {
             .bind(row.account.as_str())
             .execute(&self.pool)
             .await?;
-        Ok(())
-    }
-
-    /// Domains whose time has come and that nobody looks at, the longest due first, at most `limit`.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn due_domains(&self, now: Timestamp, limit: u32) -> Result<Vec<DomainRow>, StoreError> {
-        let rows = sqlx::query(select!(
-            "WHERE domains.next_check <= $1 AND (domains.lease_until IS NULL OR domains.lease_until <= $1) \
-             ORDER BY domains.next_check LIMIT $2"
-        ))
-        .bind(now.as_millis())
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(read).collect()
-    }
-
-    /// When the next domain's time comes, of those that nobody looks at.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn next_domain_check(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let row =
-            sqlx::query("SELECT MIN(next_check) AS next FROM domains WHERE lease_until IS NULL OR lease_until <= $1")
-                .bind(now.as_millis())
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(row.try_get::<Option<i64>, _>("next")?.map(Timestamp::from_millis))
-    }
-
-    /// Takes a domain for a look at its DNS; false when another has it, or it is gone.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn lease_domain(&self, row: &DomainRow, holder: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE domains SET lease_holder = $3, lease_until = $4 WHERE name = $1 AND account = $2 \
-             AND (lease_until IS NULL OR lease_until <= $5)",
-        )
-        .bind(row.name.as_str())
-        .bind(row.account.as_str())
-        .bind(holder)
-        .bind(now.after(LEASE).as_millis())
-        .bind(now.as_millis())
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// Gives a domain back that was taken. One that was lost is no error.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn release_domain(&self, row: &DomainRow, holder: &str) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE domains SET lease_holder = NULL, lease_until = NULL \
-             WHERE name = $1 AND account = $2 AND lease_holder = $3",
-        )
-        .bind(row.name.as_str())
-        .bind(row.account.as_str())
-        .bind(holder)
-        .execute(&self.pool)
-        .await?;
         Ok(())
     }
 

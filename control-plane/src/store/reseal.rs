@@ -16,14 +16,22 @@ const SEALED: [(&str, &str, &str); 5] = [
     ("zones", "sealed_key", "name"),
 ];
 
+/// What became of what older keys sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// Secrets that the newest key opens from now on.
+    pub anew: u64,
+    /// Secrets that no key here opens.
+    pub closed: u64,
+}
+
 impl Store {
     /// Seals everything anew that the newest key does not open. What none opens stays as it is, and is said in the log.
-    /// Gives how many secrets it was.
     ///
     /// # Errors
     /// When the database failed; what was sealed anew until then stays so.
-    pub async fn reseal(&self, keys: &KeyRing) -> Result<u64, StoreError> {
-        let mut done = 0;
+    pub async fn reseal(&self, keys: &KeyRing) -> Result<Resealed, StoreError> {
+        let mut done = Resealed::default();
         for (table, column, key) in SEALED {
             // One key after the other: a table may be large.
             let all = format!("SELECT DISTINCT {key} AS row_key FROM {table} WHERE {column} IS NOT NULL");
@@ -39,6 +47,7 @@ impl Store {
                         Ok(Some(anew)) => anew,
                         Err(error) => {
                             tracing::error!(table, key, %error, "a secret was sealed with a key that is not here");
+                            done.closed += 1;
                             continue;
                         }
                     };
@@ -49,7 +58,7 @@ impl Store {
                         .bind(sealed)
                         .execute(&self.pool)
                         .await?;
-                    done += replaced.rows_affected();
+                    done.anew += replaced.rows_affected();
                 }
             }
         }
@@ -83,9 +92,13 @@ mod tests {
         store.add_certificate(&old.clone().into(), "a.example", &certificate).await.unwrap();
         let alone = KeyRing::from(new.clone());
         assert!(store.certificate(&alone, "c1").await.is_err());
-        assert_eq!(store.reseal(&alone).await.unwrap(), 0, "without the older key nothing is lost");
+        let reseal = async |keys: &KeyRing| {
+            let Resealed { anew, closed } = store.reseal(keys).await.unwrap();
+            (anew, closed)
+        };
+        assert_eq!(reseal(&alone).await, (0, 1), "without the older key nothing is lost");
         let both = KeyRing::new(new, vec![old]);
-        assert_eq!((store.reseal(&both).await.unwrap(), store.reseal(&both).await.unwrap()), (1, 0));
+        assert_eq!((reseal(&both).await, reseal(&both).await), ((1, 0), (0, 0)));
         assert_eq!(store.certificate(&alone, "c1").await.unwrap().unwrap().key_pem.reveal(), "private");
     }
 }

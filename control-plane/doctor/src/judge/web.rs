@@ -45,7 +45,7 @@ fn redirect_loop(host: &Host, seen: &Observation) -> Option<Finding> {
     ))
 }
 
-fn leads_to_itself(host: &Host, head: &Head) -> bool {
+pub(crate) fn leads_to_itself(host: &Host, head: &Head) -> bool {
     if !matches!(head.status, 301 | 302 | 303 | 307 | 308) {
         return false;
     }

@@ -83,6 +83,13 @@ async fn cname_records_are_followed_across_zones_and_circles_are_named() {
     let own = lookup.ask(&name("www.shop.example."), RecordType::CNAME).await.unwrap();
     assert_eq!((own.cnames.len(), data(&own.records)), (0, vec!["site.host.example.".to_owned()]));
 
+    // An end that is known is not asked, nor what it leads to.
+    for end in ["c2.shop.example.", "site.host.example."] {
+        let from = if end.starts_with('c') { "c0.shop.example." } else { "www.shop.example." };
+        let found = lookup.ask_until(&name(from), RecordType::A, |at| *at == name(end)).await.unwrap();
+        assert_eq!((found.cnames.last(), found.records.len()), (Some(&name(end)), 0));
+    }
+
     let gone = lookup.ask(&name("gone.shop.example."), RecordType::A).await.unwrap();
     assert_eq!((gone.existence, gone.cnames.len(), gone.ttl), (Existence::NoName, 1, Duration::from_secs(60)));
     let circle = lookup.ask(&name("one.shop.example."), RecordType::A).await.unwrap_err();

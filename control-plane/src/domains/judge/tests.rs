@@ -17,12 +17,19 @@ fn held(name: &str, text: Option<&str>) -> Option<Holder> {
 
 /// The verdict as a word, with the cause's code.
 fn verdict(name: &str, seen: &Seen, leads_to: Option<Leads>, holder: Option<Holder>) -> String {
+    verdict_through(name, seen, leads_to, holder, Passes::Elsewhere)
+}
+
+/// The same, where a CDN passes visitors on.
+fn verdict_through(name: &str, seen: &Seen, leads_to: Option<Leads>, holder: Option<Holder>, passes: Passes) -> String {
     let records = Records::new("apps.example.net", &["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]);
     let name = name.parse().unwrap();
     let expected = records.of(&name, "shop", "owner", holder.is_some());
-    let known = Known { leads_to, text: TEXT.to_owned(), holder };
+    let front = Front::by_dns(&seen.cnames, &seen.addresses).map(|front| Front { passes, ..front });
+    let known = Known { leads_to, front, text: TEXT.to_owned(), holder };
     match judge(&records, &name, seen, &known, expected.clone()) {
         Verdict::Ours(proof) => format!("{proof:?}"),
+        Verdict::Through(notice) => format!("Through {}", notice.code),
         Verdict::Not { finding, cause, expected: told, .. } => {
             assert_eq!(told, expected);
             assert!(cause.message.contains(name.as_str()), "{}", cause.message);
@@ -85,4 +92,27 @@ fn who_had_a_name_first_keeps_it_while_both_show_that_it_is_theirs() {
     let both = seen(&["shop.apps.example.net"], &[], &[THEIRS, TEXT]);
     let word = verdict("www.example.com", &both, Some(Leads::Ours), held("www.example.com", Some(THEIRS)));
     assert_eq!(word, "Held shown_by_two");
+}
+
+#[test]
+fn a_name_behind_a_cdn_is_ours_when_the_text_shows_whose_it_is_and_the_cdn_fetches_from_here() {
+    let cloudflare = "104.21.3.4";
+    for (texts, passes, expected) in [
+        (&[][..], Passes::Elsewhere, "Elsewhere proxied_through_cdn"),
+        (&[], Passes::Here, "Elsewhere proxied_through_cdn"),
+        (&[TEXT], Passes::Elsewhere, "Owned proxied_through_cdn"),
+        (&[TEXT], Passes::Loop, "Owned proxy_redirect_loop"),
+        (&[TEXT], Passes::Here, "Through proxied_through_cdn"),
+    ] {
+        for (name, cnames) in
+            [("www.example.com", &[][..]), ("www.example.com", &["d1.cloudfront.net"]), ("example.com", &[])]
+        {
+            let seen = seen(cnames, &[cloudflare], texts);
+            assert_eq!(verdict_through(name, &seen, None, None, passes), expected, "{seen:?}");
+        }
+    }
+    let seen = seen(&[], &[cloudflare], &[]);
+    let holder = held("www.example.com", Some(THEIRS));
+    let told = verdict_through("www.example.com", &seen, None, holder, Passes::Here);
+    assert_eq!(told, "Held held_by_another_account");
 }

@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+use std::time::Duration;
+
 use common::deployment::Failure;
 use common::domain::{Event, Expected, Proof, Verdict};
 
