@@ -1,75 +1,64 @@
 //! Zones handed to real secondaries, signed ones too.
 
-use std::{
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, process::Command, sync::Arc, time::Duration};
 
+use ::testkit::{
+    keeper::{Keeper, Stop},
+    nsd,
+    ports::free,
+};
 use dns::{
     key::ZoneKey,
     secondary::{notify, serial},
     tsig::Key,
 };
 
-use ::testkit::ports::free;
-
 use crate::testkit::{ZONE, delv, run, serve, serve_with, settings, zone};
-
-struct Secondary(Child);
-
-impl Drop for Secondary {
-    fn drop(&mut self) {
-        // NSD's children end with it only when it is asked to end.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
 
 const KEY: &str =
     "key \"shared\" {\n algorithm hmac-sha256;\n secret \"c2hhcmVkIHNlY3JldCBvZiB0d28gc2VydmVycw==\";\n};\n";
 
-fn start(program: &str, arguments: &[&str], port: u16) -> (Secondary, SocketAddr) {
-    let child = Command::new(program).args(arguments).stderr(Stdio::null()).spawn().unwrap();
-    (Secondary(child), SocketAddr::from(([127, 0, 0, 1], port)))
+/// A free address.
+fn address() -> SocketAddr {
+    let [port] = free();
+    ([127, 0, 0, 1], port).into()
 }
 
 /// NSD as a secondary, which proves itself by a key, or not.
-fn nsd(folder: &std::path::Path, primary: SocketAddr, keyed: bool) -> (Secondary, SocketAddr) {
-    let [port] = free();
-    let path = folder.display();
+fn start_nsd(primary: SocketAddr, keyed: bool) -> (Keeper, SocketAddr) {
+    let address = address();
     let key = if keyed { "shared" } else { "NOKEY" };
-    let text = format!(
-        "server:\n ip-address: 127.0.0.1@{port}\n username: \"\"\n chroot: \"\"\n zonesdir: \"{path}\"\n \
-         xfrdfile: \"{path}/xfrd\"\n zonelistfile: \"{path}/list\"\n pidfile: \"{path}/pid\"\n database: \"\"\n \
-         xfrdir: \"{path}\"\n cookie-secret-file: \"{path}/cookie\"\n server-count: 1\n\
-         remote-control:\n control-enable: no\n\
-         key:\n name: shared\n algorithm: hmac-sha256\n secret: \"c2hhcmVkIHNlY3JldCBvZiB0d28gc2VydmVycw==\"\n\
-         zone:\n name: example.com\n zonefile: \"{path}/zone\"\n allow-notify: 127.0.0.1 {key}\n \
-         request-xfr: AXFR 127.0.0.1@{} {key}\n",
-        primary.port()
-    );
-    let file = folder.join("nsd.conf");
-    std::fs::write(&file, text).unwrap();
-    start("nsd", &["-d", "-c", file.to_str().unwrap()], port)
+    let zones = |folder: &Path| {
+        format!(
+            "key:\n name: shared\n algorithm: hmac-sha256\n secret: \"c2hhcmVkIHNlY3JldCBvZiB0d28gc2VydmVycw==\"\n\
+             zone:\n name: example.com\n zonefile: \"{}\"\n allow-notify: 127.0.0.1 {key}\n \
+             request-xfr: AXFR 127.0.0.1@{} {key}\n",
+            folder.join("zone").display(),
+            primary.port()
+        )
+    };
+    (nsd::start(address, zones), address)
 }
 
 /// BIND as a secondary with a key.
-fn bind(folder: &std::path::Path, primary: SocketAddr) -> (Secondary, SocketAddr) {
-    let [port] = free();
+fn start_bind(primary: SocketAddr) -> (Keeper, SocketAddr) {
+    let address = address();
+    let folder = tempfile::tempdir().unwrap().keep();
     let path = folder.display();
     let text = format!(
-        "{KEY}options {{ directory \"{path}\"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; \
+        "{KEY}options {{ directory \"{path}\"; listen-on port {} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; \
          pid-file \"{path}/pid\"; session-keyfile \"{path}/session\"; recursion no; dnssec-validation no; \
          allow-notify {{ 127.0.0.1; }}; }};\ncontrols {{ }};\n\
          zone \"example.com\" {{ type secondary; file \"zone\"; masterfile-format text; \
          primaries {{ 127.0.0.1 port {} key \"shared\"; }}; }};\n",
+        address.port(),
         primary.port()
     );
     let file = folder.join("named.conf");
     std::fs::write(&file, text).unwrap();
-    start("named", &["-f", "-c", file.to_str().unwrap()], port)
+    let mut named = Command::new("named");
+    named.arg("-f").arg("-c").arg(&file);
+    (Keeper::start(folder, &named, Stop::Term), address)
 }
 
 fn key() -> Arc<ZoneKey> {
@@ -92,8 +81,7 @@ async fn until(address: SocketAddr, words: &str, part: &str) {
 #[tokio::test]
 async fn a_secondary_takes_the_zone_and_its_changes_and_answers_the_same() {
     let running = serve(zone(ZONE, None)).await;
-    let folder = tempfile::tempdir().unwrap();
-    let (_nsd, address) = nsd(folder.path(), running.address(), false);
+    let (_nsd, address) = start_nsd(running.address(), false);
     until(address, "example.com SOA", " 7 3600").await;
     for words in [
         "example.com MX",
@@ -144,18 +132,18 @@ async fn secondaries_with_the_key_take_a_signed_zone_and_serve_what_validators_t
     let zone_key = key();
     let shared = Key::read(KEY).unwrap();
     let running = serve_with(zone(ZONE, Some(Arc::clone(&zone_key))), settings(), shared.clone()).await;
-    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (_nsd, nsd) = nsd(one.path(), running.address(), true);
-    let (_bind, bind) = bind(two.path(), running.address());
+    let anchors = tempfile::tempdir().unwrap();
+    let (_nsd, nsd) = start_nsd(running.address(), true);
+    let (_bind, bind) = start_bind(running.address());
     for address in [nsd, bind] {
         until(address, "example.com SOA", " 7 3600").await;
         assert_eq!(serial(b"\x07example\x03com\0", address).await.unwrap(), Some(7));
         for words in ["example.com MX", "a.wild.example.com A", "chain.example.com A"] {
-            let answer = delv(address, one.path(), &zone_key, words).await;
+            let answer = delv(address, anchors.path(), &zone_key, words).await;
             assert!(answer.contains("; fully validated"), "{words}: {answer}");
         }
         for words in ["no.example.com A", "mail.example.com CAA", "in.empty.example.com A"] {
-            let answer = delv(address, one.path(), &zone_key, words).await;
+            let answer = delv(address, anchors.path(), &zone_key, words).await;
             assert!(answer.contains("negative response, fully validated"), "{words}: {answer}");
         }
     }

@@ -15,16 +15,15 @@ use dns::{
     zone::Zone,
 };
 use hickory_proto::op::Message;
-use tempfile::TempDir;
+use testkit::keeper::Keeper;
 
 use crate::{
     loose::{Loose, Reply},
-    nsd::Nsd,
+    nsd,
 };
 
 /// Name servers of one test.
 pub struct Net {
-    folder: TempDir,
     network: [u8; 2],
     port: u16,
     used: u8,
@@ -33,7 +32,7 @@ pub struct Net {
 
 /// What runs until the test ends.
 enum Running {
-    Nsd { _server: Nsd },
+    Nsd { _server: Keeper },
     Own { _server: Server },
     Loose { _server: Loose },
 }
@@ -47,7 +46,7 @@ impl Net {
         let network = [rand::random_range(16..=250), rand::random_range(0..=255)];
         let socket = UdpSocket::bind((Ipv4Addr::new(127, network[0], network[1], 1), 0))?;
         let port = socket.local_addr()?.port();
-        Ok(Self { folder: tempfile::tempdir()?, network, port, used: 1, running: Vec::new() })
+        Ok(Self { network, port, used: 1, running: Vec::new() })
     }
 
     /// An address that nothing listens on yet.
@@ -72,8 +71,7 @@ impl Net {
     /// # Errors
     /// When it does not start, or refuses a zone.
     pub async fn nsd(&mut self, address: IpAddr, zones: &[(&str, &str)]) -> anyhow::Result<()> {
-        let folder = self.folder.path().join(format!("nsd-{address}"));
-        let server = Nsd::start(&folder, self.socket(address), zones).await?;
+        let server = nsd::start(self.socket(address), zones).await?;
         self.running.push(Running::Nsd { _server: server });
         Ok(())
     }
