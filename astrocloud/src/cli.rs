@@ -26,6 +26,7 @@ mod projects;
 mod purge;
 mod records;
 mod redeploy;
+mod removal;
 mod rollback;
 mod source;
 mod trust;

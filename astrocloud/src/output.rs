@@ -67,6 +67,11 @@ pub const fn faint() -> Style {
     Style::new().dim().for_stderr()
 }
 
+/// Facts of one thing: a name and a value a line.
+pub fn facts<N: AsRef<str>, V: AsRef<str>>(facts: impl IntoIterator<Item = (N, V)>) -> io::Result<()> {
+    facts.into_iter().try_for_each(|(name, value)| line(&format!("{:<12}{}", name.as_ref(), value.as_ref())))
+}
+
 /// Rows under a heading, each column as wide as its widest cell.
 pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     let mut widths = heading.map(|cell| cell.chars().count());

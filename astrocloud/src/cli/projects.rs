@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 use common::name::ProjectName;
-use serde_json::json;
 
-use super::{input, project};
+use super::project;
+use super::removal::{self, Removal};
 use crate::client::Client;
 use crate::exit;
 use crate::output::{self, Format};
@@ -119,22 +119,12 @@ async fn show(name: Option<ProjectName>, format: Format, client: &Client) -> any
         ("branch", settings.branch.unwrap_or_else(|| "(default)".to_owned())),
         ("health path", settings.health_path.unwrap_or_else(|| "(TCP connect)".to_owned())),
     ]);
-    for (name, value) in rows {
-        output::line(&format!("{name:<12}{value}"))?;
-    }
+    output::facts(rows)?;
     Ok(exit::DONE)
 }
 
 async fn remove(name: &ProjectName, yes: bool, format: Format, client: &Client) -> anyhow::Result<u8> {
     client.project(name).await?;
-    if !yes && !input::confirmed("project", name.as_str(), "all its deployments").await? {
-        output::say("Nothing was deleted");
-        return Ok(exit::FAILED);
-    }
-    client.remove_project(name).await?;
-    if format.json {
-        output::json(&json!({ "project": name, "removed": true }))?;
-    }
-    output::say(&format!("Deleted {name}"));
-    Ok(exit::DONE)
+    let meant = Removal { kind: "project", name: name.as_str(), with: "all its deployments", yes };
+    removal::carry_out(meant, format, async || Ok(client.remove_project(name).await?)).await
 }

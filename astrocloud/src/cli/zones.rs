@@ -9,6 +9,7 @@ use common::zone::{
 use serde_json::json;
 
 use super::input;
+use super::removal::{self, Removal};
 use crate::client::Client;
 use crate::exit;
 use crate::output::{self, Format};
@@ -252,19 +253,15 @@ fn show(zone: &Zone, format: Format) -> anyhow::Result<()> {
         ("DNSSEC", zone.dnssec.state.as_str().to_owned()),
         ("changed", zone.updated_at.to_string()),
     ]);
-    for (name, value) in rows {
-        output::line(&format!("{name:<12}{value}"))?;
-    }
+    output::facts(rows)?;
     output::line("\nSet these at the registrar of the domain:")?;
-    for server in &zone.nameservers {
-        output::line(&format!("{:<12}{server}", "NS"))?;
-    }
+    output::facts(zone.nameservers.iter().map(|server| ("NS", server)))?;
     match (zone.dnssec.state, &zone.dnssec.ds) {
-        (DnssecState::On, Some(ds)) => output::line(&format!("{:<12}{ds}", "DS"))?,
-        (DnssecState::Leaving, _) => output::line(&format!(
-            "{:<12}none: delete it, wait until its time to live has passed, then `astrocloud zones dnssec {} off --ds-gone`",
-            "DS", zone.name
-        ))?,
+        (DnssecState::On, Some(ds)) => output::facts([("DS", ds)])?,
+        (DnssecState::Leaving, _) => {
+            let then = format!("`astrocloud zones dnssec {} off --ds-gone`", zone.name);
+            output::facts([("DS", format!("none: delete it, wait until its time to live has passed, then {then}"))])?;
+        }
         _ => {}
     }
     zone.warnings.iter().for_each(|warning| output::warning(warning));
@@ -317,14 +314,6 @@ pub fn edited(zone: &str, edited: Option<&ZoneEdited>, format: Format) -> anyhow
 
 async fn remove(zone: &str, yes: bool, format: Format, client: &Client) -> anyhow::Result<u8> {
     let name = client.zone(zone).await?.name;
-    if !yes && !input::confirmed("zone", &name, "its history").await? {
-        output::say("Nothing was deleted");
-        return Ok(exit::FAILED);
-    }
-    client.remove_zone(&name).await?;
-    if format.json {
-        output::json(&json!({ "zone": name, "removed": true }))?;
-    }
-    output::say(&format!("Deleted {name}"));
-    Ok(exit::DONE)
+    let meant = Removal { kind: "zone", name: &name, with: "its history", yes };
+    removal::carry_out(meant, format, async || Ok(client.remove_zone(&name).await?)).await
 }
