@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod browser;
+mod internet;
 mod node;
 mod support;
 
@@ -10,6 +11,7 @@ mod api_page;
 mod apps;
 mod authorities;
 mod cli;
+mod custom_domains;
 mod domains;
 mod edge_role;
 mod frameworks;

@@ -19,6 +19,11 @@ pub const BUILD_PATIENCE: Duration = Duration::from_secs(900);
 /// Pause between looks at what cannot be awaited.
 pub const LOOK: Duration = Duration::from_millis(25);
 
+/// A settings file's name within a platform's folder.
+const SETTINGS: &str = "settings.toml";
+/// Listens on any free port.
+const FREE: [&str; 6] = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--api", "127.0.0.1:0"];
+
 pub const BINARY: &str = env!("CARGO_BIN_EXE_astrocloud");
 
 /// A running `astrocloud up`. Killed when dropped.
@@ -82,13 +87,24 @@ impl Platform {
         Self::start_in(tempfile::tempdir().unwrap(), settings).await
     }
 
+    /// A platform with this settings file.
+    pub async fn start_with_file(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(SETTINGS), text).unwrap();
+        Self::start_in(folder, Vec::new()).await
+    }
+
     async fn start_in(folder: TempDir, settings: Vec<(String, String)>) -> Self {
         let ready_file = folder.path().join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
         let output = std::fs::File::options().append(true).create(true).open(folder.path().join("up.log")).unwrap();
+        let file = folder.path().join(SETTINGS);
+        // Whatever a file says of these counts.
+        let free = if file.exists() { &[] } else { &FREE[..] };
         let mut process = Command::new(BINARY)
             .arg("up")
-            .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--api", "127.0.0.1:0"])
+            .args(free)
+            .args(file.exists().then(|| ["--config".as_ref(), file.as_os_str()]).into_iter().flatten())
             .arg("--data-dir")
             .arg(folder.path().join("data"))
             .arg("--ready-file")
