@@ -78,14 +78,7 @@ impl Store {
     pub async fn insert_domains(&self, rows: &[DomainRow], limit: u32) -> Result<Attached, StoreError> {
         let mut tx = self.pool.begin().await?;
         for row in rows {
-            let taken = sqlx::query("SELECT 1 FROM domains WHERE name = $1 AND account = $2")
-                .bind(row.name.as_str())
-                .bind(row.account.as_str())
-                .fetch_optional(&mut *tx)
-                .await?;
-            if taken.is_some() {
-                return Ok(Attached::Taken(row.name.clone()));
-            }
+            // It writes first: SQLite lets nobody write who has read what another has changed since.
             let done = sqlx::query(
                 "INSERT INTO domains (name, account, project, parent, settings, hostname, served, next_check, created_at) \
                  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 \
@@ -104,9 +97,19 @@ impl Store {
             .execute(&mut *tx)
             .await;
             match done.map_err(StoreError::from) {
-                Ok(done) if done.rows_affected() == 0 => return Ok(Attached::TooMany),
+                Ok(done) if done.rows_affected() == 0 => {
+                    let there = sqlx::query("SELECT 1 FROM domains WHERE name = $1 AND account = $2")
+                        .bind(row.name.as_str())
+                        .bind(row.account.as_str())
+                        .fetch_optional(&mut *tx)
+                        .await?;
+                    return Ok(match there {
+                        Some(_) => Attached::Taken(row.name.clone()),
+                        None => Attached::TooMany,
+                    });
+                }
                 Ok(_) => {}
-                // Another request attached it at the same moment.
+                // It is there already, or another request attached it at the same moment.
                 Err(e) if e.is_duplicate() => return Ok(Attached::Taken(row.name.clone())),
                 Err(e) => return Err(e),
             }
