@@ -8,8 +8,7 @@ use common::domain::{Event, Expected, Hostname, Proof, Verdict};
 use common::signs;
 use common::time::Timestamp;
 use doctor::Front;
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -42,11 +41,15 @@ impl Domains {
 
     /// Each domain is looked at for itself: one whose name servers are silent holds up no other.
     async fn look_for_ever(&self) {
-        let mut looks = FuturesUnordered::new();
+        // Tasks of their own: a look within a transaction has to go on while the next ones are leased.
+        let mut looks = JoinSet::new();
         loop {
             let pause = match self.begin(AT_ONCE.saturating_sub(looks.len())).await {
                 Ok((begun, pause)) => {
-                    looks.extend(begun.into_iter().map(|row| self.look_and_tell(row)));
+                    for row in begun {
+                        let domains = self.clone();
+                        looks.spawn(async move { domains.look_and_tell(row).await });
+                    }
                     pause
                 }
                 Err(error) => {
@@ -55,7 +58,7 @@ impl Domains {
                 }
             };
             tokio::select! {
-                Some(()) = looks.next() => {}
+                Some(_) = looks.join_next() => {}
                 _ = tokio::time::timeout(pause, self.0.woken.notified()) => {}
             }
         }
