@@ -28,6 +28,9 @@ need named bind9
 need pebble pebble
 need certutil libnss3-tools
 need redis-server redis-server
+# What builds the Kubernetes of the tests (kubernetes.sh, below).
+need go golang-go
+need dpkg-source dpkg-dev
 # A registry, and what reads and runs its images besides us.
 need docker-registry docker-registry
 need skopeo skopeo
@@ -81,3 +84,6 @@ if [ "$(cat "$broker/version" 2>/dev/null)" != "$TANSU" ]; then
     rm -rf "$broker/build"
     echo "$TANSU" >"$broker/version"
 fi
+
+# A Kubernetes control plane, built once.
+"$(dirname "$0")/kubernetes.sh" >/dev/null
