@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::client::Client;
 use crate::{config, control_plane_role, deployer_role, edge_role, exit, up};
 
+mod backup;
 mod cancel;
 mod certificates;
 mod db;
@@ -24,6 +25,7 @@ mod print_config;
 mod project;
 mod projects;
 mod purge;
+mod queue;
 mod records;
 mod redeploy;
 mod removal;
@@ -57,6 +59,10 @@ enum Command {
     /// The database: its schema, and moving to Postgres
     #[command(subcommand)]
     Db(db::Db),
+    /// Write all of a platform to a folder
+    Backup(backup::Backup),
+    /// Make a platform of a backup
+    Restore(backup::Restore),
     /// Remember a platform and its token
     Login(login::Login),
     /// Make a link that logs a browser in, once
@@ -81,6 +87,9 @@ enum Command {
     Policy(policy::Policy),
     /// Make the edges forget kept answers of a project's app
     Purge(purge::Purge),
+    /// The job queue, and deployments that were given up
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// Count a project's visits
     Usage(usage::Usage),
     /// Certificates of authorities
@@ -113,6 +122,8 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Deployer(deployer) => deployer_role::run(*deployer),
         Command::Config(print) => print_config::run(&print),
         Command::Db(db) => db::run(&db),
+        Command::Backup(backup) => backup::back_up(&backup),
+        Command::Restore(restore) => backup::restore(&restore),
         command => {
             // A client waits for one thing at a time: further threads would only make it start later.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -140,6 +151,8 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         | Command::Deployer(_)
         | Command::Config(_)
         | Command::Db(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Login(_)
         | Command::Deploy(_)
         | Command::Trust(_) => Ok(exit::USAGE),
@@ -153,6 +166,7 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         Command::Env(env) => env::run(env, &client).await,
         Command::Policy(policy) => policy::run(policy, &client).await,
         Command::Purge(purge) => purge::run(purge, &client).await,
+        Command::Queue(queue) => queue::run(queue, &client).await,
         Command::Usage(usage) => usage::run(usage, &client).await,
         Command::Certificates(certificates) => certificates::run(certificates, &client).await,
         Command::Projects(projects) => projects::run(projects, &client).await,

@@ -23,6 +23,7 @@ use crate::config::{self, Login};
 
 mod domains;
 mod follow;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod zones;

@@ -18,7 +18,7 @@ mod remember;
 pub mod state;
 pub mod work;
 
-pub use folder::{DataFolder, make_private};
+pub use folder::{DataFolder, make_private, put_secret};
 use platform::Platform;
 pub use state::State;
 

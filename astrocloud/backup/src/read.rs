@@ -75,14 +75,15 @@ impl Backup {
         files::copy(DATABASE.to_owned(), &self.database(), Some(to)).map(drop)
     }
 
-    /// Puts every folder below `data` under its name.
+    /// Puts the files of a folder below `to`.
     ///
     /// # Errors
     /// When a file is there already or can't be written.
-    pub fn put_folders(&self, data: &Path) -> Result<(), BackupError> {
+    pub fn put_folder(&self, name: &str, to: &Path) -> Result<(), BackupError> {
+        let prefix = format!("{FOLDERS}/{name}/");
         for entry in &self.manifest.files {
-            if let Some(name) = entry.name.strip_prefix(FOLDERS).and_then(|rest| rest.strip_prefix('/')) {
-                files::copy(entry.name.clone(), &self.path("", &entry.name)?, Some(&data.join(name)))?;
+            if let Some(within) = entry.name.strip_prefix(&prefix) {
+                files::copy(entry.name.clone(), &self.path("", &entry.name)?, Some(&to.join(within)))?;
             }
         }
         Ok(())

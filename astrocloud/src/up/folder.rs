@@ -14,7 +14,8 @@ pub struct DataFolder {
     path: PathBuf,
     /// What all roles of an installation share lies here, where no service is named for it.
     shared: Option<PathBuf>,
-    _lock: File,
+    /// Held by who changes what is in the folder.
+    _lock: Option<File>,
 }
 
 impl DataFolder {
@@ -30,7 +31,16 @@ impl DataFolder {
         };
         let path = usable(path)?;
         let lock = lock(&path)?;
-        Ok(Self { path, shared: shared.map(usable).transpose()?, _lock: lock })
+        Ok(Self { path, shared: shared.map(usable).transpose()?, _lock: Some(lock) })
+    }
+
+    /// Looks into a folder that a process has, or had: a running one keeps it.
+    ///
+    /// # Errors
+    /// When it is not there or can't be used.
+    pub fn look(path: &Path, shared: Option<&Path>) -> anyhow::Result<Self> {
+        let usable = |path: &Path| path.canonicalize().with_context(|| format!("{} can't be used", path.display()));
+        Ok(Self { path: usable(path)?, shared: shared.map(usable).transpose()?, _lock: None })
     }
 
     /// Where it is, absolute.
@@ -145,7 +155,10 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
 }
 
 /// Writes a secret for the owner only: whole or not there, whenever the process dies.
-fn put_secret(path: &Path, secret: &Secret) -> std::io::Result<()> {
+///
+/// # Errors
+/// When it can't be written.
+pub fn put_secret(path: &Path, secret: &Secret) -> std::io::Result<()> {
     // Temporary files have mode 0600, and renaming keeps it.
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(path))?;
     writeln!(file, "{}", secret.reveal())?;

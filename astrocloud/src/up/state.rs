@@ -27,6 +27,8 @@ const NAME: &str = "control-plane-name";
 const DEPLOYER_PURPOSE: &str = "astrocloud 2026-11 deployer token";
 /// File of the deployers' token.
 const DEPLOYER_TOKEN: &str = "deployer-token";
+/// File of the API's token.
+const API_TOKEN: &str = "api-token";
 /// File of the master key.
 const KEY_FILE: &str = "master.key";
 /// Characters of a path that stay as they are in a database's URL.
@@ -54,12 +56,39 @@ impl State {
     /// When another process has it, or it can't be used.
     pub fn open(path: &Path, shared: Option<&Path>) -> anyhow::Result<Self> {
         let folder = DataFolder::open(path, shared)?;
-        let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
         let keys = keys(&folder.path().join(KEY_FILE), variable(KEY_VARIABLE), variable(OLD_KEYS_VARIABLE))?;
-        let api_token = folder.random("api-token", "ast_")?;
+        let api_token = folder.random(API_TOKEN, "ast_")?;
         let state = Self { folder, keys, api_token };
         state.tell(EDGE_TOKEN, &state.feed_token())?;
         Ok(state)
+    }
+
+    /// Looks into the folder of a platform, which may run.
+    ///
+    /// # Errors
+    /// When no platform ever had it, or it can't be read.
+    pub fn look(path: &Path, shared: Option<&Path>) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            path.join(API_TOKEN).is_file() && Self::has_key(path),
+            "no platform has used the data folder {}: name another one with --data-dir",
+            path.display()
+        );
+        let folder = DataFolder::look(path, shared)?;
+        let keys = keys(&folder.path().join(KEY_FILE), variable(KEY_VARIABLE), variable(OLD_KEYS_VARIABLE))?;
+        let api_token = folder.random(API_TOKEN, "ast_")?;
+        Ok(Self { folder, keys, api_token })
+    }
+
+    /// The texts of the master keys: the one that seals, then those that only open.
+    pub fn master_keys(&self) -> anyhow::Result<Vec<Secret>> {
+        let file = self.path().join(KEY_FILE);
+        let mut texts: Vec<String> = variable(KEY_VARIABLE).into_iter().collect();
+        if file.exists() {
+            texts.push(std::fs::read_to_string(&file).with_context(|| format!("{} can't be read", file.display()))?);
+        }
+        let older = variable(OLD_KEYS_VARIABLE).unwrap_or_default();
+        texts.extend(older.split(',').map(str::to_owned));
+        Ok(texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).map(Secret::new).collect())
     }
 
     /// Whether a folder's master key is there to be had: one that is made would open nothing that another control plane
@@ -110,6 +139,10 @@ impl State {
         let path = path.to_str().context("the data folder's path is not UTF-8: choose another with --data-dir")?;
         Ok(format!("sqlite://{}?mode=rwc", utf8_percent_encode(path, PATH)))
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
 /// The master keys: `given` seals when it is there, else the one of the file, which is made when there is none. All others

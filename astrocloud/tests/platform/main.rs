@@ -10,6 +10,7 @@ mod support;
 mod api_page;
 mod apps;
 mod authorities;
+mod backup;
 mod cli;
 mod custom_domains;
 mod domains;

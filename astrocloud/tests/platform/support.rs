@@ -83,8 +83,13 @@ impl Platform {
 
     /// A platform with these settings in its environment.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(tempfile::tempdir().unwrap(), settings).await
+    }
+
+    /// A platform on the data folder `data` in a folder, with these settings in its environment.
+    pub async fn start_on(folder: TempDir, settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self::start_in(tempfile::tempdir().unwrap(), settings).await
+        Self::start_in(folder, settings).await
     }
 
     /// A platform with this settings file.
