@@ -12,6 +12,7 @@ use common::queue::memory::MemoryQueue;
 use common::registry::Registry;
 use common::registry::layout::OciLayout;
 use kafka_bus::{KafkaBus, Reading};
+use oci_registry::OciRegistry;
 use redis_queue::RedisQueue;
 
 use crate::exit::Usage;
@@ -86,6 +87,11 @@ pub fn queue(settings: &Settings) -> anyhow::Result<Queue> {
 ///
 /// # Errors
 /// When it can't be opened.
-pub fn registry(data: &DataFolder) -> anyhow::Result<Registry> {
-    Ok(Arc::new(OciLayout::new(data.shared("images")?).context("the folder of images can't be used")?))
+pub fn registry(settings: &Settings, data: &DataFolder) -> anyhow::Result<Registry> {
+    // Layers on their way to a registry lie with whom sends them.
+    let unfinished = || data.private("unfinished-images");
+    Ok(match settings.registry.config(unfinished, |name| std::env::var(name).ok())? {
+        Some(config) => Arc::new(OciRegistry::new(config)?),
+        None => Arc::new(OciLayout::new(data.shared("images")?).context("the folder of images can't be used")?),
+    })
 }

@@ -166,8 +166,11 @@ async fn start(settings: &Settings, state: &State) -> anyhow::Result<ControlPlan
         deployer_token: Some(state.deployer_token()?),
     };
     let config = plane::config(settings, state, plane)?;
-    let store = backends::objects(state)?;
-    let bus = backends::bus(settings, state, backends::Side::Reads)?;
-    let queue = backends::queue(settings)?;
-    Ok(ControlPlane::start(api, config, control_plane::Ports { store, bus, queue }).await?)
+    let ports = control_plane::Ports {
+        store: backends::objects(state)?,
+        bus: backends::bus(settings, state, backends::Side::Reads)?,
+        queue: backends::queue(settings)?,
+        registry: backends::registry(settings, state)?,
+    };
+    Ok(ControlPlane::start(api, config, ports).await?)
 }

@@ -152,7 +152,7 @@ async fn start(settings: &Settings, data: &DataFolder, sandbox: &Sandbox, id: &D
         store: backends::objects(data)?,
         bus: backends::bus(settings, data, backends::Side::Writes)?,
         queue: backends::queue(settings)?,
-        registry: backends::registry(data)?,
+        registry: backends::registry(settings, data)?,
         ledger,
         sandbox: sandbox.clone(),
     };

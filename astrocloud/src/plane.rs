@@ -54,6 +54,7 @@ pub fn config(settings: &Settings, state: &State, plane: Plane) -> anyhow::Resul
         issuing_lease: settings.acme.lease()?,
         domains: settings.domains(),
         https_redirect: settings.edge.https_redirect,
+        keep_images: settings.registry.keep,
         dns: settings.dns(addresses)?,
         lookup: settings.lookup.clone(),
         doctor: settings.doctor.clone(),

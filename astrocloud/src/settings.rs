@@ -22,6 +22,7 @@ mod logs;
 mod maybe;
 mod parts;
 mod queue;
+mod registry;
 mod roles;
 
 pub use acme::Acme;
@@ -35,6 +36,7 @@ pub use help::print;
 pub use logs::Logs;
 pub use maybe::Maybe;
 pub use queue::Queue;
+pub use registry::Registry;
 pub use roles::{ControlPlane, Deployer};
 
 /// The whole tree. Each field is described in [`help`], where `astrocloud config` takes it from.
@@ -48,6 +50,7 @@ pub struct Settings {
     pub database: Database,
     pub queue: Queue,
     pub logs: Logs,
+    pub registry: Registry,
     pub listen: Listen,
     pub builds: Builds,
     pub sources: Sources,
@@ -197,6 +200,7 @@ impl Default for Settings {
             database: Database::default(),
             queue: Queue::default(),
             logs: Logs::default(),
+            registry: Registry::default(),
             listen: Listen::default(),
             builds: Builds::default(),
             sources: Sources::default(),

@@ -132,6 +132,9 @@ pub enum LedgerError {
     /// The deployment was canceled, or is another deployer's by now: stop.
     #[error("deployment {0} is no longer this deployer's: stop working on it")]
     NotYours(DeploymentId),
+    /// The image is being deleted just now, because no deployment needed it: push it again.
+    #[error("the image {0} is being deleted from the registry")]
+    ImageGoing(String),
     /// There is no room to record anything.
     #[error("the control plane's disk is full")]
     DiskFull,
@@ -158,7 +161,8 @@ pub trait Ledger: Send + Sync {
     async fn facts(&self, claim: &Claim, facts: Facts) -> Result<(), LedgerError>;
     /// The build ended well: it is `publishing`.
     async fn built(&self, claim: &Claim) -> Result<(), LedgerError>;
-    /// Its image is stored and its app was started: it is `starting`.
+    /// Its image is stored and its app is about to be started: it is `starting`. From then on the image stays;
+    /// [`LedgerError::ImageGoing`] when it is being deleted just then.
     async fn started(&self, claim: &Claim, image: &str) -> Result<(), LedgerError>;
     /// It is `ready`; returns once it is live on the edges, or `false` when a newer one is.
     async fn succeeded(&self, claim: &Claim, output: Output) -> Result<bool, LedgerError>;

@@ -15,6 +15,7 @@ use common::bus::Bus;
 use common::id::DeployerId;
 use common::ledger::DynLedger;
 use common::queue::Queue;
+use common::registry::Registry;
 use common::secret::{KeyRing, Secret};
 use common::time::Timestamp;
 use doctor::Doctor;
@@ -33,6 +34,7 @@ pub mod development;
 mod domains;
 mod feed;
 mod housekeeping;
+mod images;
 mod issuing;
 mod lifecycle;
 mod policies;
@@ -53,6 +55,7 @@ pub use zones::{DnsConfig, InputError, Secondary, ZoneError, Zones, ZonesStartEr
 use certificates::Certificates;
 use domains::{Domains, Examiners};
 use feed::Hub;
+use images::Images;
 use policies::Policies;
 use store::Store;
 use store::reseal::Resealed;
@@ -102,6 +105,8 @@ pub struct Config {
     pub domains: DomainsConfig,
     /// Whether plain HTTP is led to HTTPS on the sites of projects that do not say otherwise.
     pub https_redirect: bool,
+    /// Ready deployments of each project whose images are kept, besides those that run.
+    pub keep_images: u32,
     /// The DNS server.
     pub dns: DnsConfig,
     /// How the DNS of others is asked.
@@ -121,6 +126,8 @@ pub struct Ports {
     pub bus: Bus,
     /// Wakes deployers.
     pub queue: Queue,
+    /// Apps' images, to delete those that are not needed.
+    pub registry: Registry,
 }
 
 /// Why the control plane can't start.
@@ -251,6 +258,8 @@ impl ControlPlane {
         tasks.spawn(lifecycle.clone().follow(stop.clone()));
         tasks.spawn(hub.clone().say_what_arrived(stop.clone()));
         tasks.spawn(housekeeping::run(store.clone(), hub.clone(), zones.clone(), config.keys.clone(), stop.clone()));
+        let images = Images::new(store.clone(), ports.registry.clone(), config.keep_images);
+        tasks.spawn(images.run(stop.clone()));
         tasks.spawn(issuing.clone().run(config.base_domain.clone(), stop.clone()));
         tasks.spawn(domains.clone().run(stop.clone()));
         let (counts, keep_counts) = Counts::start(store.clone(), stop.clone());

@@ -105,6 +105,12 @@ pub enum LifecycleError {
     /// The deployment was not given up.
     #[error("deployment {0} is no dead letter: it was not given up, or was asked for again since")]
     NotDead(DeploymentId),
+    /// Its image is gone.
+    #[error(
+        "deployment {0} can't be made live: its image was deleted, because only those of the newest deployments are \
+         kept; deploy its commit again"
+    )]
+    NoImage(DeploymentId),
     /// No earlier deployment was live.
     #[error("there is no earlier deployment to roll back to")]
     NothingBefore,
@@ -338,7 +344,7 @@ impl Lifecycle {
         for row in all.iter().filter(|row| !row.state.is_final()) {
             self.cancel(&row.id).await?;
         }
-        self.0.store.delete_project(&project.id).await?;
+        self.0.store.delete_project(&project.id, Timestamp::now()).await?;
         self.0.hub.refresh(&project.id).await?;
         self.apps_changed().await;
         for row in all {

@@ -19,6 +19,7 @@ pub mod deployments;
 pub mod domains;
 pub mod edges;
 pub mod env;
+pub mod images;
 pub mod installation;
 pub mod name_servers;
 pub mod policies;

@@ -15,6 +15,9 @@ use crate::Context;
 const FETCH_TRIES: u32 = 3;
 /// Pause before the second try; it doubles.
 const FETCH_PAUSE: Duration = Duration::from_secs(2);
+/// How often an image is pushed again that is being deleted, and the pause before: a deletion takes seconds.
+const PUSH_TRIES: u32 = 30;
+const PUSH_PAUSE: Duration = Duration::from_secs(2);
 /// Pause before a failure that the control plane did not take is reported again; it doubles.
 const REPORT_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause.
@@ -32,6 +35,10 @@ impl From<LedgerError> for Stop {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::NotYours(_) => Self::Gone,
+            e @ LedgerError::ImageGoing(_) => Self::Failed(Failure::new(
+                "image_not_stored",
+                format!("The app's image can't be stored: {e}. Deploy again."),
+            )),
             LedgerError::DiskFull => Self::Failed(Failure::new(
                 "disk_full",
                 "AstroCloud's disk is full. Ask its operator for room, then deploy again.",
@@ -188,6 +195,30 @@ async fn fetch(
     }
 }
 
+/// Stores an app's image and has the control plane keep it.
+async fn store(context: &Context, claim: &Claim, new: NewImage<'_>, log: &Log) -> Result<String, Stop> {
+    let mut tried = 0;
+    let pushed = loop {
+        let pushed = context.ports.registry.push(new).await?;
+        match context.ports.ledger.started(claim, &pushed.reference).await {
+            Ok(()) => break pushed,
+            Err(e @ LedgerError::ImageGoing(_)) if tried < PUSH_TRIES => {
+                tried += 1;
+                tracing::info!(deployment = %claim.deployment, reason = %e, retry_in_s = PUSH_PAUSE.as_secs(), "an image is pushed again");
+                tokio::time::sleep(PUSH_PAUSE).await;
+            }
+            Err(e) => return Err(e.into()),
+        }
+    };
+    let (size, sent) = (logs::size(pushed.size), logs::size(pushed.sent));
+    log.say(format!("Packed the app ({size}), {sent} of it new.")).await;
+    for path in &pushed.left_out {
+        let hint = "such files hold secrets. Set what the app needs of it as variables of the project.";
+        log.say(format!("Warning: `{path}` is left out of the image: {hint}")).await;
+    }
+    Ok(pushed.reference)
+}
+
 /// How an app came about.
 struct How<'a> {
     /// As the plan has it: the image's own command has the tools' paths in it, which say nothing to people.
@@ -213,15 +244,7 @@ async fn finish(context: &Context, work: &Work, output: build::Output, how: &How
         build::Output::Node { root, start } => {
             log.say(format!("Packing the app, started with `{}`.", how.started_with)).await;
             let new = NewImage { name: work.project_name.as_str(), root: &root, start: &start, origin: how.origin };
-            let pushed = context.ports.registry.push(new).await?;
-            let (size, sent) = (logs::size(pushed.size), logs::size(pushed.sent));
-            log.say(format!("Packed the app ({size}), {sent} of it new.")).await;
-            for path in &pushed.left_out {
-                let hint = "such files hold secrets. Set what the app needs of it as variables of the project.";
-                log.say(format!("Warning: `{path}` is left out of the image: {hint}")).await;
-            }
-            let image = pushed.reference;
-            ledger.started(claim, &image).await?;
+            let image = store(context, claim, new, log).await?;
             log.say("Starting the app.").await;
             let app = App {
                 deployment: deployment.clone(),

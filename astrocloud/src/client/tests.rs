@@ -12,6 +12,7 @@ use common::bus::file::FileBus;
 use common::bus::{Bus, Line, StreamName, Topic};
 use common::project::Settings;
 use common::queue::memory::MemoryQueue;
+use common::registry::layout::OciLayout;
 use common::secret::{MasterKey, Secret};
 use common::source::Source;
 use common::time::Timestamp;
@@ -54,9 +55,11 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
         issuing_lease: acme::manager::LEASE,
         domains: control_plane::DomainsConfig::default(),
         https_redirect: false,
+        keep_images: 10,
     };
     let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();
-    let ports = Ports { store, bus: bus.clone(), queue: Arc::new(MemoryQueue::new()) };
+    let registry = Arc::new(OciLayout::new(at("images")).unwrap());
+    let ports = Ports { store, bus: bus.clone(), queue: Arc::new(MemoryQueue::new()), registry };
     ControlPlane::start(listening, config, ports).await.unwrap()
 }
 

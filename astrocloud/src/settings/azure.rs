@@ -12,9 +12,9 @@ use crate::exit::Usage;
 
 /// What a cluster tells its workloads of their identity
 /// (<https://azure.github.io/azure-workload-identity/docs/concepts.html>).
-const TENANT_VARIABLE: &str = "AZURE_TENANT_ID";
-const CLIENT_VARIABLE: &str = "AZURE_CLIENT_ID";
-const TOKEN_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+pub(super) const TENANT_VARIABLE: &str = "AZURE_TENANT_ID";
+pub(super) const CLIENT_VARIABLE: &str = "AZURE_CLIENT_ID";
+pub(super) const TOKEN_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 
 /// Zones of Azure DNS in which proofs for certificates are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -78,7 +78,7 @@ impl Platform {
         let store = backends::objects(state)?;
         let bus = backends::bus(settings, state, backends::Side::Reads)?;
         let queue = backends::queue(settings)?;
-        let registry = backends::registry(state)?;
+        let registry = backends::registry(settings, state)?;
 
         let https_port = Some(secure_visitors.addr.port());
         let plane = plane::Plane {
@@ -90,7 +90,12 @@ impl Platform {
             deployer_token: None,
         };
         let config = plane::config(settings, state, plane)?;
-        let ports = control_plane::Ports { store: store.clone(), bus: bus.clone(), queue: queue.clone() };
+        let ports = control_plane::Ports {
+            store: store.clone(),
+            bus: bus.clone(),
+            queue: queue.clone(),
+            registry: registry.clone(),
+        };
         let plane = ControlPlane::start(api, config, ports).await?;
 
         let folder = state.private("edge")?;

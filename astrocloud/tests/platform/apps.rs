@@ -113,6 +113,55 @@ async fn an_express_app_serves_streams_restarts_and_rolls_back() {
     assert!(answered.load(Ordering::Relaxed) > 10);
 }
 
+/// With a registry, an app's image is there and its start is from there: also that of a rollback to an app which runs
+/// nowhere any more.
+#[tokio::test]
+async fn an_app_runs_from_a_registry_and_so_does_the_one_before_it() {
+    let registry = testkit::registry::Registry::start();
+    let base = push_base(&registry.host());
+    let url = format!("http://{}/astrocloud", registry.host());
+    let platform = Platform::start_with(&[("REGISTRY_URL", &url), ("REGISTRY_BASE_IMAGE", &base)]).await;
+    let source = |word: &str| {
+        let code = format!("require('http').createServer((_, a) => a.end('{word}')).listen(process.env.PORT)");
+        folder(&[
+            ("package.json", r#"{ "name": "app", "scripts": { "start": "node server.js" } }"#),
+            ("server.js", &code),
+        ])
+    };
+    let first = platform.deploy_live(source("one").path(), "api", &[]).await;
+    assert_eq!(platform.get("api", "/").await.body, "one");
+    platform.deploy_live(source("two").path(), "api", &[]).await;
+    assert_eq!(platform.get("api", "/").await.body, "two");
+    let images = format!("http://{}/v2/astrocloud/api/tags/list", registry.host());
+    let tags: serde_json::Value = reqwest::get(images).await.unwrap().json().await.unwrap();
+    let tags: Vec<&str> = tags["tags"].as_array().unwrap().iter().filter_map(|tag| tag.as_str()).collect();
+    assert!(tags.contains(&first["deployment"].as_str().unwrap()) && tags.contains(&"latest"), "{tags:?}");
+
+    // Nothing of what was unpacked outlives the platform, so what runs next is pulled.
+    let platform = platform.kill_and_restart().await;
+    platform.cli(&["rollback", "--project", "api"]).await.ok();
+    assert_eq!(platform.get("api", "/").await.body, "one");
+}
+
+/// A base image without a file, which is enough where apps run as processes with this machine's Node.
+fn push_base(host: &str) -> String {
+    let layout = tempfile::tempdir().unwrap();
+    let at = layout.path().join("layout").display().to_string();
+    for arguments in [
+        vec!["umoci".to_owned(), "init".to_owned(), "--layout".to_owned(), at.clone()],
+        vec!["umoci".to_owned(), "new".to_owned(), "--image".to_owned(), format!("{at}:base")],
+        ["skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false"]
+            .map(ToOwned::to_owned)
+            .into_iter()
+            .chain([format!("oci:{at}:base"), format!("docker://{host}/images/node:any")])
+            .collect(),
+    ] {
+        let output = std::process::Command::new(&arguments[0]).args(&arguments[1..]).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    format!("{host}/images/node:any")
+}
+
 #[tokio::test]
 async fn a_fastify_app_is_back_after_the_platform_was_killed() {
     let platform = Platform::start().await;

@@ -8,6 +8,7 @@ use acme::challenge::Method;
 use common::api::HostCertificate;
 use common::bus::file::FileBus;
 use common::queue::memory::MemoryQueue;
+use common::registry::layout::OciLayout;
 use common::secret::{MasterKey, Secret};
 use control_plane::{Config, ControlPlane, DnsConfig, IssuingAuthority, Ports};
 use edge::{Edge, Sockets};
@@ -69,13 +70,15 @@ impl Installation {
             issuing_lease: acme::manager::LEASE,
             domains: control_plane::DomainsConfig::default(),
             https_redirect: false,
+            keep_images: 10,
             https_port: 443,
             dns: dns(),
             doctor: doctor::Settings::default(),
             lookup: lookup::Settings::default(),
         };
         let bus = Arc::new(FileBus::new(folder.path().join("logs")).unwrap());
-        let ports = Ports { store: store.clone(), bus, queue: Arc::new(MemoryQueue::new()) };
+        let registry = Arc::new(OciLayout::new(folder.path().join("images")).unwrap());
+        let ports = Ports { store: store.clone(), bus, queue: Arc::new(MemoryQueue::new()), registry };
         let plane = ControlPlane::start(listening, config, ports).await.unwrap();
         let listen = |port| edge::listen(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
         let (http, https) = (listen(http), listen(https));

@@ -17,6 +17,8 @@ pub const DEPLOYER_HEADER: &str = "x-astrocloud-deployer";
 const NOT_YOURS: &str = "not_yours";
 /// The stable word of [`LedgerError::DiskFull`].
 const DISK_FULL: &str = "disk_full";
+/// Word of an image that is being deleted; its detail is the reference.
+const IMAGE_GOING: &str = "image_going";
 
 /// An operation of the [`Ledger`](super::Ledger), of the same name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -95,6 +97,7 @@ impl Call {
     pub fn error(&self, problem: Problem) -> LedgerError {
         match (problem.word(), self.deployment()) {
             (NOT_YOURS, Some(deployment)) => LedgerError::NotYours(deployment.clone()),
+            (IMAGE_GOING, _) => LedgerError::ImageGoing(problem.detail),
             (DISK_FULL, _) => LedgerError::DiskFull,
             _ => LedgerError::Failed(problem.detail),
         }
@@ -106,6 +109,7 @@ impl From<LedgerError> for Problem {
         let detail = error.to_string();
         match error {
             LedgerError::NotYours(_) => Self::new(409, NOT_YOURS, detail),
+            LedgerError::ImageGoing(image) => Self::new(409, IMAGE_GOING, image),
             LedgerError::DiskFull => Self::new(507, DISK_FULL, detail),
             LedgerError::Failed(detail) => Self::new(503, "ledger_failed", detail),
         }
@@ -122,6 +126,7 @@ mod tests {
         let call = Call::Built { claim: claim.clone() };
         for error in [
             LedgerError::NotYours(claim.deployment),
+            LedgerError::ImageGoing("shop@sha256:1".to_owned()),
             LedgerError::DiskFull,
             LedgerError::Failed("the database is away".to_owned()),
         ] {

@@ -100,7 +100,9 @@ async fn tell_all(
                     refused.cancel();
                     None
                 }
-                Ok(Err(e @ (LedgerError::Failed(_) | LedgerError::DiskFull))) => Some(e.to_string()),
+                Ok(Err(e @ (LedgerError::Failed(_) | LedgerError::DiskFull | LedgerError::ImageGoing(_)))) => {
+                    Some(e.to_string())
+                }
                 Err(_) => Some(format!("the control plane did not answer within {} s", TAKING.as_secs())),
             };
             let Some(detail) = detail else {

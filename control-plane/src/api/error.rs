@@ -153,6 +153,7 @@ impl From<LifecycleError> for ApiError {
             LifecycleError::NotReady { .. } => Self::new(409, "not_ready", detail),
             LifecycleError::DidNotStart { .. } => Self::new(409, "did_not_start", detail),
             LifecycleError::NotDead(_) => Self::new(409, "not_dead", detail),
+            LifecycleError::NoImage(_) => Self::new(409, "image_deleted", detail),
             LifecycleError::NothingBefore => Self::new(409, "nothing_to_roll_back_to", detail),
             LifecycleError::Queue(_) => Self::new(503, "queue_away", detail),
             LifecycleError::Store(e) => e.into(),

@@ -40,6 +40,9 @@ impl Lifecycle {
         if row.state != State::Ready {
             return Err(LifecycleError::NotReady { id: row.id, state: row.state.as_str() });
         }
+        if row.kind == Some(Kind::Node) && row.image.is_none() {
+            return Err(LifecycleError::NoImage(row.id));
+        }
         if row.kind == Some(Kind::Node) && !row.runs() && !row.live {
             self.start_and_activate(&row).await?;
         } else {

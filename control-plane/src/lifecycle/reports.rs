@@ -181,7 +181,10 @@ impl Ledger for Reports {
 
     async fn started(&self, claim: &Claim, image: &str) -> Result<(), LedgerError> {
         let row = self.worked_on(claim).await?;
-        self.lifecycle.0.store.set_image(&row, image).await?;
+        // From now on it is not deleted.
+        if !self.lifecycle.0.store.set_image(&row, image, Timestamp::now()).await? {
+            return Err(LedgerError::ImageGoing(image.to_owned()));
+        }
         self.report(claim, Event::Started).await
     }
 

@@ -374,20 +374,6 @@ impl Store {
         Ok(())
     }
 
-    /// Records the image of a deployment that a deployer works on.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub async fn set_image(&self, row: &DeploymentRow, image: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET image = $2 WHERE id = $1 AND COALESCE(claim, '') = $3")
-            .bind(row.id.as_str())
-            .bind(image)
-            .bind(row.held_by())
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
     /// The pointer flip: makes a ready deployment live.
     ///
     /// # Errors

@@ -100,12 +100,15 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a project with its deployments and variables.
+    /// Deletes a project with its deployments and variables; its images are noted as unneeded.
     ///
     /// # Errors
     /// When the database failed.
-    pub async fn delete_project(&self, project: &ProjectId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM projects WHERE id = $1").bind(project.as_str()).execute(&self.pool).await?;
+    pub async fn delete_project(&self, project: &ProjectId, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        Self::note_images_of(&mut tx, project, now).await?;
+        sqlx::query("DELETE FROM projects WHERE id = $1").bind(project.as_str()).execute(&mut *tx).await?;
+        tx.commit().await?;
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use common::id::{DeployerId, DeploymentId, EdgeId};
 use common::ledger::{Claim, DynLedger, Output, Work};
 use common::queue::memory::MemoryQueue;
 use common::queue::{Lease, Queue};
+use common::registry::layout::OciLayout;
 use common::route::{EDGE_HEADER, EDGE_ID_HEADER};
 use common::secret::{MasterKey, Secret};
 use control_plane::{Config, ControlPlane, DnsConfig, DomainsConfig, Ports, StartError};
@@ -145,6 +146,7 @@ impl Platform {
             issuing_lease: acme::manager::LEASE,
             domains: DomainsConfig::default(),
             https_redirect: false,
+            keep_images: 10,
             dns: dns(),
             lookup: lookup::Settings::default(),
             doctor: doctor::Settings::default(),
@@ -153,7 +155,8 @@ impl Platform {
         change(&mut config);
         let bus: Bus = Arc::new(FileBus::new(at("logs")).unwrap());
         let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();
-        let ports = Ports { store, bus: bus.clone(), queue: queue.clone() };
+        let registry = Arc::new(OciLayout::new(folder.path().join("images")).unwrap());
+        let ports = Ports { store, bus: bus.clone(), queue: queue.clone(), registry };
         let plane = ControlPlane::start(listening, config, ports).await?;
         let api = plane.api_url().clone();
         Ok(Self {

@@ -182,6 +182,6 @@ async fn a_transfer_moves_all_or_none_and_a_deleted_project_takes_its_domains_al
     assert!(world.store.transfer_domains(&rows, &to.id, 2).await.unwrap());
     assert_eq!(world.again(&rows[0]).await.project_name.as_str(), "to");
     assert!(!world.store.transfer_domains(&rows, &to.id, 9).await.unwrap(), "they are no longer where they were");
-    world.store.delete_project(&to.id).await.unwrap();
+    world.store.delete_project(&to.id, Timestamp::now()).await.unwrap();
     assert!(world.store.domain("a", &rows[0].name).await.unwrap().is_none());
 }
