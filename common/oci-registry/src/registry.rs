@@ -22,6 +22,9 @@ const ANSWER: Duration = Duration::from_secs(120);
 /// For a registry that is away: as long as one restarts.
 const AWAY: Duration = Duration::from_secs(300);
 
+/// Age of a layer that is on its way no more: no push takes so long.
+const LEFT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What the adapter needs to know.
 #[derive(Debug)]
 pub struct Config {
@@ -65,6 +68,7 @@ impl OciRegistry {
     /// When the folder can't be made, or the system's certificates can't be read.
     pub fn new(config: Config) -> Result<Self, RegistryError> {
         std::fs::create_dir_all(&config.scratch)?;
+        tidy(&config.scratch)?;
         let patience = Patience { answer: config.answer, away: config.away };
         let client = Client::new(config.address.url().clone(), Arc::new(config.login), patience);
         let client = Arc::new(client.map_err(|e| RegistryError::Refused(e.to_string()))?);
@@ -78,6 +82,19 @@ impl OciRegistry {
         };
         Ok(Self(Inner { address: config.address, client, bases }))
     }
+}
+
+/// Deletes layers that a killed process left on their way. A young file may be another process's.
+fn tidy(scratch: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(scratch)? {
+        let entry = entry?;
+        let data = entry.metadata()?;
+        let is_old = data.modified()?.elapsed().is_ok_and(|age| age > LEFT);
+        if data.is_file() && is_old {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]

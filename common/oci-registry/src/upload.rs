@@ -211,3 +211,7 @@ fn nowhere() -> Failure {
     let said = "it does not say where to upload to".to_owned();
     Failure::Other(common::registry::RegistryError::Refused(said))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
