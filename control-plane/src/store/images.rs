@@ -145,13 +145,19 @@ impl Store {
         .await?
         .rows_affected()
             > 0;
-        let after = if taken {
-            "UPDATE deployments SET image = NULL WHERE image = $1 AND $2 = $2"
+        if taken {
+            sqlx::query("UPDATE deployments SET image = NULL WHERE image = $1")
+                .bind(reference)
+                .execute(&mut *tx)
+                .await?;
         } else {
-            // It is needed again, or it is another's by now.
-            "DELETE FROM image_removals WHERE reference = $1 AND due_at <= $2"
-        };
-        sqlx::query(after).bind(reference).bind(now.as_millis()).execute(&mut *tx).await?;
+            // It is needed again, unless it is another's by now.
+            sqlx::query("DELETE FROM image_removals WHERE reference = $1 AND due_at <= $2")
+                .bind(reference)
+                .bind(now.as_millis())
+                .execute(&mut *tx)
+                .await?;
+        }
         tx.commit().await?;
         Ok(taken)
     }
