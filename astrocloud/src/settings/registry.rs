@@ -123,7 +123,8 @@ mod tests {
 
     fn config(text: &str) -> anyhow::Result<Option<oci_registry::Config>> {
         let settings: Registry = toml::from_str(text)?;
-        settings.config(|| Ok(PathBuf::from("scratch")), |name| name.ends_with("TENANT_ID").then(|| "contoso".to_owned()))
+        settings
+            .config(|| Ok(PathBuf::from("scratch")), |name| name.ends_with("TENANT_ID").then(|| "contoso".to_owned()))
     }
 
     #[test]

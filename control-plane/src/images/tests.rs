@@ -83,7 +83,7 @@ impl World {
         let row = store.deployment(&id).await.unwrap().unwrap();
         assert!(store.set_image(&row, image, self.now).await.unwrap());
         if *state != row.state {
-            assert!(store.transition(&id, &row.state, state).await.unwrap());
+            assert!(store.transition(&row, state).await.unwrap());
         }
         id
     }
