@@ -7,8 +7,8 @@
 pub mod azurite;
 pub mod certificates;
 pub mod keeper;
-pub mod nsd;
 pub mod kubernetes;
+pub mod nsd;
 pub mod ports;
 pub mod postgres;
 pub mod proxy;
