@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use common::blob::ObjectStore;
+use azure_blob::{Address, AzureBlob};
+use common::blob::{DirectUploads, ObjectStore};
 use common::bus::Bus;
 use common::bus::file::FileBus;
 use common::bus::shared::SharedFileBus;
@@ -16,7 +17,7 @@ use oci_registry::OciRegistry;
 use redis_queue::RedisQueue;
 
 use crate::exit::Usage;
-use crate::settings::Settings;
+use crate::settings::{Settings, StoreUrl};
 use crate::up::DataFolder;
 
 /// Refuses settings with which processes of several would each have sites, logs or images of their own.
@@ -33,12 +34,45 @@ pub fn check_shared(settings: &Settings) -> Result<(), Usage> {
     ))
 }
 
-/// Where sites, uploads and archives are kept.
+/// Where sites, uploads and sources are kept.
+pub struct Objects {
+    /// The port.
+    pub store: ObjectStore,
+    /// Lets uploads go straight to the store, where it can.
+    pub uploads: Option<Arc<dyn DirectUploads>>,
+}
+
+/// The object store of a platform; a folder of its own when the settings name none.
 ///
 /// # Errors
 /// When it can't be opened.
-pub fn objects(data: &DataFolder) -> anyhow::Result<ObjectStore> {
-    Ok(common::blob::open(&data.objects_url()?)?)
+pub fn objects(settings: &Settings, data: &DataFolder) -> anyhow::Result<Objects> {
+    match &settings.objects.url.0 {
+        Some(url) => objects_at(settings, url),
+        None => objects_at(settings, &StoreUrl::Folder(data.objects_url()?)),
+    }
+}
+
+/// The object store at an address.
+///
+/// # Errors
+/// When it can't be opened.
+pub fn objects_at(settings: &Settings, url: &StoreUrl) -> anyhow::Result<Objects> {
+    Ok(match url {
+        StoreUrl::Folder(url) => Objects { store: common::blob::open(url)?, uploads: None },
+        StoreUrl::Azure(address) => {
+            let blob = azure(settings, address)?;
+            Objects { store: blob.port(), uploads: blob.uploads() }
+        }
+    })
+}
+
+/// A container.
+///
+/// # Errors
+/// When its credential can't be used.
+pub fn azure(settings: &Settings, address: &Address) -> anyhow::Result<AzureBlob> {
+    Ok(AzureBlob::open(settings.objects.azure(address, |name| std::env::var(name).ok())?)?)
 }
 
 /// What a process does with logs, besides writing them.

@@ -15,6 +15,7 @@ mod deploy;
 mod deployments;
 mod domains;
 mod env;
+mod gc;
 mod input;
 mod login;
 mod login_link;
@@ -30,6 +31,7 @@ mod records;
 mod redeploy;
 mod removal;
 mod rollback;
+mod setup;
 mod source;
 mod trust;
 mod usage;
@@ -56,6 +58,8 @@ enum Command {
     Deployer(Box<deployer_role::DeployerRole>),
     /// Print the platform's settings with their defaults
     Config(print_config::PrintConfig),
+    /// Make ready what the platform needs outside: the object store's container
+    Setup(setup::Setup),
     /// The database: its schema, and moving to Postgres
     #[command(subcommand)]
     Db(db::Db),
@@ -102,6 +106,8 @@ enum Command {
     Zones(zones::Zones),
     /// A zone's records
     Records(records::Records),
+    /// Remove from the object store what no deployment needs any more
+    Gc(gc::Gc),
     /// Open a project's site in the browser
     Open(open::Open),
 }
@@ -121,6 +127,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::ControlPlane(plane) => control_plane_role::run(*plane),
         Command::Deployer(deployer) => deployer_role::run(*deployer),
         Command::Config(print) => print_config::run(&print),
+        Command::Setup(setup) => setup::run(&setup),
         Command::Db(db) => db::run(&db),
         Command::Backup(backup) => backup::back_up(&backup),
         Command::Restore(restore) => backup::restore(&restore),
@@ -150,6 +157,7 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         | Command::ControlPlane(_)
         | Command::Deployer(_)
         | Command::Config(_)
+        | Command::Setup(_)
         | Command::Db(_)
         | Command::Backup(_)
         | Command::Restore(_)
@@ -172,6 +180,7 @@ async fn call(command: Command) -> anyhow::Result<u8> {
         Command::Projects(projects) => projects::run(projects, &client).await,
         Command::Zones(zones) => zones::run(zones, &client).await,
         Command::Records(records) => records::run(records, &client).await,
+        Command::Gc(gc) => gc::run(gc, &client).await,
         Command::Open(open) => open::run(open, &client).await,
     }
 }

@@ -4,14 +4,15 @@ use std::fs::File;
 use std::time::Duration;
 
 use common::api::{
-    Deployment, EdgePolicy, EnvVariable, HostCertificate, LogKind, LogPage, LoginLink, NewDeployment, NewProject, Page,
-    Project, PurgeRequest, PurgeResult, Rollback, SetEnv, System, Upload, UsageReport,
+    Deployment, EdgePolicy, EnvVariable, GarbageRequest, HostCertificate, LogKind, LogPage, LoginLink, NewDeployment,
+    NewProject, Page, Project, PurgeRequest, PurgeResult, Rollback, SetEnv, System, Upload, UsageReport,
 };
 use common::id::DeploymentId;
 use common::name::ProjectName;
 use common::problem::Problem;
 use common::secret::Secret;
 use common::time::Timestamp;
+use garbage::Report;
 use indicatif::ProgressBar;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
@@ -38,6 +39,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(180);
 /// Longest upload: the pre-signed URL ends then.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// Longest look through the whole object store.
+const GARBAGE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Bytes that an upload reads at a time.
 const UPLOAD_CHUNK: usize = 128 << 10;
 
@@ -64,6 +67,9 @@ pub enum ClientError {
         /// The answer's status.
         status: StatusCode,
     },
+    /// The object store did not take the archive.
+    #[error("the archive was not uploaded: {0}")]
+    Upload(String),
     /// The connection broke, or the answer took too long.
     #[error("the platform at {api} did not answer: {}", root_cause(.source))]
     Broken {
@@ -328,6 +334,11 @@ impl Client {
         self.post(&["projects", project.as_str(), "purge"], purge).await
     }
 
+    /// Has the object store's garbage removed, or looked at; returns when that is done.
+    pub async fn collect_garbage(&self, request: &GarbageRequest) -> Result<Report> {
+        self.call(self.request(Method::POST, &["garbage"]).json(request).timeout(GARBAGE_TIMEOUT)).await
+    }
+
     /// What a project was served since a time.
     pub async fn usage(&self, project: &ProjectName, from: Timestamp) -> Result<UsageReport> {
         let request = self.request(Method::GET, &["projects", project.as_str(), "usage"]);
@@ -354,8 +365,23 @@ impl Client {
     pub async fn put(&self, upload: &Upload, file: File, bytes: u64, progress: ProgressBar) -> Result<()> {
         let file = progress.wrap_async_read(tokio::fs::File::from_std(file));
         let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, UPLOAD_CHUNK));
-        let request = self.http.put(upload.url.clone()).timeout(UPLOAD_TIMEOUT);
-        self.send(request.header(reqwest::header::CONTENT_LENGTH, bytes).body(body)).await.map(drop)
+        let method =
+            upload.method.parse().map_err(|_| ClientError::Upload(format!("`{}` is no method", upload.method)))?;
+        let mut request = self.http.request(method, upload.url.clone()).timeout(UPLOAD_TIMEOUT);
+        for (name, value) in &upload.headers {
+            request = request.header(name, value);
+        }
+        let request = request.header(reqwest::header::CONTENT_LENGTH, bytes).body(body);
+        if !upload.direct {
+            return self.send(request).await.map(drop);
+        }
+        // The store speaks for itself, and its URL is a secret.
+        let answer = request.send().await.map_err(|e| ClientError::Upload(root_cause(&e.without_url())))?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            reqwest::StatusCode::FORBIDDEN => Err(ClientError::Upload("its time was over; deploy again".to_owned())),
+            status => Err(ClientError::Upload(format!("the store answered with HTTP {status}; deploy again"))),
+        }
     }
 }
 

@@ -166,8 +166,10 @@ async fn start(settings: &Settings, state: &State) -> anyhow::Result<ControlPlan
         deployer_token: Some(state.deployer_token()?),
     };
     let config = plane::config(settings, state, plane)?;
+    let backends::Objects { store, uploads } = backends::objects(settings, state)?;
     let ports = control_plane::Ports {
-        store: backends::objects(state)?,
+        store,
+        uploads,
         bus: backends::bus(settings, state, backends::Side::Reads)?,
         queue: backends::queue(settings)?,
         registry: backends::registry(settings, state)?,

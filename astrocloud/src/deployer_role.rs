@@ -149,7 +149,7 @@ async fn start(settings: &Settings, data: &DataFolder, sandbox: &Sandbox, id: &D
     let ca = set.control_plane_ca.0.as_deref().map(Path::new);
     let ledger = Arc::new(HttpLedger::new(&set.control_planes, &token, ca, id)?);
     let ports = deployer::Ports {
-        store: backends::objects(data)?,
+        store: backends::objects(settings, data)?.store,
         bus: backends::bus(settings, data, backends::Side::Writes)?,
         queue: backends::queue(settings)?,
         registry: backends::registry(settings, data)?,

@@ -13,10 +13,11 @@ use edge::{Edge, Sockets};
 use serde::Serialize;
 use url::Url;
 
+use crate::backends;
 use crate::exit::{self, Usage};
 use crate::output;
 use crate::process::{self, Signals};
-use crate::settings::{Maybe, Settings};
+use crate::settings::{Maybe, Settings, StoreUrl};
 use crate::up::{address, make_private};
 
 const EXAMPLES: &str = "\
@@ -41,9 +42,9 @@ pub struct EdgeRole {
     /// File of the edges' token
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
-    /// Object store with the sites, like file:///srv/astrocloud/objects
+    /// Object store with the sites, like azure://ACCOUNT/CONTAINER or file:///srv/astrocloud/objects
     #[arg(long, value_name = "URL")]
-    store: Option<Url>,
+    store: Option<StoreUrl>,
     /// Folder of what the edge keeps: routes, certificates [default: ./data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -120,7 +121,8 @@ async fn serve(role: EdgeRole, settings: Settings) -> anyhow::Result<u8> {
     let needed = |flag: &str| Usage::new(format!("say {flag}, or set it in a settings file"));
     let control_plane = set.control_plane.0.clone().ok_or_else(|| needed("--control-plane URL"))?;
     let token = process::token(set.token_file.0.as_ref().ok_or_else(|| needed("--token-file FILE"))?.as_ref())?;
-    let store = common::blob::open(set.store.0.as_ref().ok_or_else(|| needed("--store URL"))?)?;
+    let store = set.store.0.as_ref().or(settings.objects.url.0.as_ref()).ok_or_else(|| needed("--store URL"))?;
+    let store = backends::objects_at(&settings, store)?.store;
     let folder = &settings.data_dir;
     let cannot = || format!("the data folder {} can't be used", folder.display());
     make_private(folder).with_context(cannot)?;

@@ -49,6 +49,8 @@ pub fn config(settings: &Settings, state: &State, plane: Plane) -> anyhow::Resul
         public_url: settings.control_plane.public_url.0.clone(),
         isolation: plane.isolation,
         max_upload_bytes: settings.sources.upload.0,
+        max_pending_uploads: settings.sources.pending_uploads,
+        garbage: settings.objects.garbage(),
         authority: plane.authority,
         authorities: settings.acme.issuing()?,
         issuing_lease: settings.acme.lease()?,

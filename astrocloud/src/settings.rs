@@ -20,6 +20,7 @@ mod help;
 mod layers;
 mod logs;
 mod maybe;
+mod objects;
 mod parts;
 mod queue;
 mod registry;
@@ -35,6 +36,7 @@ pub use edge::Edge;
 pub use help::print;
 pub use logs::Logs;
 pub use maybe::Maybe;
+pub use objects::{Objects, StoreUrl};
 pub use queue::Queue;
 pub use registry::Registry;
 pub use roles::{ControlPlane, Deployer};
@@ -51,6 +53,7 @@ pub struct Settings {
     pub queue: Queue,
     pub logs: Logs,
     pub registry: Registry,
+    pub objects: Objects,
     pub listen: Listen,
     pub builds: Builds,
     pub sources: Sources,
@@ -103,6 +106,7 @@ pub struct Builds {
 #[allow(missing_docs)]
 pub struct Sources {
     pub upload: Bytes,
+    pub pending_uploads: u32,
     pub entries: u64,
     pub bytes: Bytes,
     pub file_bytes: Bytes,
@@ -201,6 +205,7 @@ impl Default for Settings {
             queue: Queue::default(),
             logs: Logs::default(),
             registry: Registry::default(),
+            objects: Objects::default(),
             listen: Listen::default(),
             builds: Builds::default(),
             sources: Sources::default(),

@@ -191,13 +191,35 @@ pub struct Rollback {
 pub struct Upload {
     /// Name it in a deployment's source.
     pub id: UploadId,
-    /// PUT the ZIP here, without further credentials.
+    /// Method of the request that stores the ZIP, which is its body.
+    #[serde(default = "put")]
+    pub method: String,
+    /// Its URL. It needs no further credentials, so it is a secret.
     #[schema(value_type = String)]
     pub url: Url,
+    /// Header fields that it must have.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub headers: std::collections::BTreeMap<String, String>,
+    /// Whether the URL is the object store's own. Otherwise it is the API's.
+    #[serde(default)]
+    pub direct: bool,
     /// The URL is refused after this time.
     pub expires_at: Timestamp,
     /// Largest archive accepted, bytes.
     pub max_bytes: u64,
+}
+
+fn put() -> String {
+    "PUT".to_owned()
+}
+
+/// What to do about the object store's garbage.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GarbageRequest {
+    /// Only say what would be removed.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// Environment variables to set.

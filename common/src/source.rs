@@ -62,7 +62,13 @@ impl Source {
     }
 }
 
-/// Key in the object store of an uploaded archive.
+/// Key in the object store of an archive that is a deployment's source.
+#[must_use]
+pub fn source_key(upload: &UploadId) -> String {
+    format!("sources/{upload}.zip")
+}
+
+/// Key in the object store of an uploaded archive, until it is deployed.
 #[must_use]
 pub fn upload_key(upload: &UploadId) -> String {
     format!("uploads/{upload}.zip")

@@ -18,9 +18,10 @@ use crate::domains::Domains;
 use crate::feed::Hub;
 use crate::issuing::Issuing;
 use crate::lifecycle::Lifecycle;
+use crate::objects::Garbage;
 use crate::policies::Policies;
 use crate::store::Store;
-use crate::uploads::Signer;
+use crate::uploads::Uploads;
 use crate::usage::Counts;
 use crate::zones::Zones;
 use crate::{Config, Ports};
@@ -33,6 +34,7 @@ mod domain_records;
 mod domains;
 mod env;
 pub(crate) mod error;
+mod garbage;
 mod host_certificates;
 mod ledger;
 pub(crate) mod login_links;
@@ -71,7 +73,8 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) ports: Ports,
     pub(crate) api_url: Url,
-    pub(crate) signer: Signer,
+    pub(crate) uploads: Uploads,
+    pub(crate) garbage: Garbage,
     pub(crate) zones: Zones,
     pub(crate) stop: CancellationToken,
 }
@@ -117,6 +120,7 @@ fn resources() -> (Router<State>, utoipa::openapi::OpenApi) {
             .routes(routes!(domains::transfer))
             .routes(routes!(domains::suspend, domains::resume))
             .routes(routes!(uploads::create))
+            .routes(routes!(garbage::collect))
             .routes(routes!(zones::list, zones::create).layer(DefaultBodyLimit::max(MAX_ZONE_BODY)))
             .routes(routes!(zones::read, zones::remove))
             .routes(routes!(zones::export))
@@ -158,7 +162,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/ca.pem", get(certificates::authority))
         .route("/login", get(auth::login))
         .route("/logout", post(auth::logout))
-        .merge(start_page::router())
+        .merge(start_page::router(state.0.uploads.origin()))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .route("/uploads/{id}", put(uploads::put).layer(DefaultBodyLimit::disable()))
         .method_not_allowed_fallback(|| async { error::ApiError::method_not_allowed() })

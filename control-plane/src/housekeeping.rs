@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feed::Hub;
 use crate::store::{Store, StoreError};
+use crate::uploads::Uploads;
 use crate::zones::Zones;
 use crate::{ticket_keys, usage};
 
@@ -23,7 +24,7 @@ const PURGES: Duration = Duration::from_secs(24 * 60 * 60);
 const GONE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Does what is due, until `stop`.
-pub async fn run(store: Store, hub: Hub, zones: Zones, keys: KeyRing, stop: CancellationToken) {
+pub async fn run(store: Store, hub: Hub, zones: Zones, uploads: Uploads, keys: KeyRing, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     // The first tick is at once, and what is due at the start was done.
     tick.tick().await;
@@ -39,6 +40,9 @@ pub async fn run(store: Store, hub: Hub, zones: Zones, keys: KeyRing, stop: Canc
         hub.renew_certificates(now).await;
         if let Err(e) = zones.keep_house(now).await {
             tracing::error!(error = %e, "what is due of the DNS zones can't be done");
+        }
+        if let Err(e) = uploads.remove_abandoned(now).await {
+            tracing::error!(error = %e, "abandoned uploads can't be removed");
         }
         if let Err(e) = forget(&store, now).await {
             tracing::error!(error = %e, "what is kept for a while can't be deleted");

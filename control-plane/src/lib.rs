@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acme::development::Authority;
-use common::blob::ObjectStore;
+use common::blob::{DirectUploads, ObjectStore};
 use common::bus::Bus;
 use common::id::DeployerId;
 use common::ledger::DynLedger;
@@ -37,6 +37,7 @@ mod housekeeping;
 mod images;
 mod issuing;
 mod lifecycle;
+mod objects;
 mod policies;
 mod store;
 mod ticket_keys;
@@ -49,6 +50,7 @@ pub use api::openapi;
 pub use domains::DomainsConfig;
 pub use issuing::{Issuing, IssuingAuthority, IssuingError, TxtRecords};
 use lifecycle::{Lifecycle, Reports};
+pub use objects::GarbageConfig;
 pub use store::{StoreError, copy, schema, snapshot};
 pub use zones::{DnsConfig, InputError, Secondary, ZoneError, Zones, ZonesStartError};
 
@@ -56,11 +58,12 @@ use certificates::Certificates;
 use domains::{Domains, Examiners};
 use feed::Hub;
 use images::Images;
+use objects::Garbage;
 use policies::Policies;
 use store::Store;
 use store::reseal::Resealed;
 use store::tokens::TokenKind;
-use uploads::Signer;
+use uploads::Uploads;
 use usage::Counts;
 
 /// Where a URL without a port leads.
@@ -95,6 +98,10 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// Largest source archive accepted, bytes.
     pub max_upload_bytes: u64,
+    /// Uploads that may wait to be deployed.
+    pub max_pending_uploads: u32,
+    /// When the object store's garbage is removed.
+    pub garbage: GarbageConfig,
     /// Issues the certificates of hosts that have no other; without one, these have none.
     pub authority: Option<Arc<Authority>>,
     /// Asked for certificates of names that are wanted, in this order.
@@ -120,8 +127,10 @@ pub struct Config {
 /// The outside systems that the control plane uses.
 #[derive(Clone)]
 pub struct Ports {
-    /// Uploaded archives.
+    /// Uploaded archives, and what is published.
     pub store: ObjectStore,
+    /// Lets archives go straight to that store, where it can.
+    pub uploads: Option<Arc<dyn DirectUploads>>,
     /// Logs.
     pub bus: Bus,
     /// Wakes deployers.
@@ -257,9 +266,19 @@ impl ControlPlane {
         tasks.spawn(lifecycle.clone().sweep(stop.clone()));
         tasks.spawn(lifecycle.clone().follow(stop.clone()));
         tasks.spawn(hub.clone().say_what_arrived(stop.clone()));
-        tasks.spawn(housekeeping::run(store.clone(), hub.clone(), zones.clone(), config.keys.clone(), stop.clone()));
         let images = Images::new(store.clone(), ports.registry.clone(), config.keep_images);
         tasks.spawn(images.run(stop.clone()));
+        let garbage = Garbage::new(store.clone(), ports.store.clone(), config.garbage);
+        tasks.spawn(garbage.clone().run(stop.clone()));
+        let uploads = Uploads::new(store.clone(), &ports, &config);
+        tasks.spawn(housekeeping::run(
+            store.clone(),
+            hub.clone(),
+            zones.clone(),
+            uploads.clone(),
+            config.keys.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(issuing.clone().run(config.base_domain.clone(), stop.clone()));
         tasks.spawn(domains.clone().run(stop.clone()));
         let (counts, keep_counts) = Counts::start(store.clone(), stop.clone());
@@ -273,7 +292,8 @@ impl ControlPlane {
             policies,
             certificates,
             counts,
-            signer: Signer::new(config.keys.newest()),
+            uploads,
+            garbage,
             zones: zones.clone(),
             config,
             ports,

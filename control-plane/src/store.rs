@@ -17,6 +17,7 @@ pub mod copy;
 pub mod deployers;
 pub mod deployments;
 pub mod domains;
+pub mod duties;
 pub mod edges;
 pub mod env;
 pub mod images;
@@ -29,6 +30,7 @@ pub mod reseal;
 pub mod schema;
 pub mod snapshot;
 pub mod tokens;
+pub mod uploads;
 pub mod usage;
 pub mod zones;
 

@@ -87,11 +87,14 @@ async function check(file, mostBytes) {
   if (start !== "PK") throw new Error(`${file.name} is no ZIP archive. Pack the project's folder as a ZIP.`);
 }
 
-/** PUTs the archive to its pre-signed URL; `fetch` can't tell how much is sent. */
-function send(url, file) {
+/** Sends the archive where its upload says; `fetch` can't tell how much is sent. */
+function send(upload, file) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("PUT", new URL(url, location.href).pathname + new URL(url).search);
+    const url = new URL(upload.url);
+    // The API may have other names than this page's; the object store's own is what was signed.
+    request.open(upload.method, upload.direct ? upload.url : url.pathname + url.search);
+    for (const [name, value] of Object.entries(upload.headers ?? {})) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => ($("sent").value = event.loaded / event.total);
     request.onload = () => {
       if (request.status < 300) return resolve();
@@ -103,7 +106,8 @@ function send(url, file) {
       }
       reject(new Error(detail));
     };
-    request.onerror = () => reject(new Error("The upload broke off. Try again."));
+    const refused = "The object store can't be reached from this page, or does not let it in: try again, and if it stays so, have the operator run `astrocloud setup`.";
+    request.onerror = () => reject(new Error(upload.direct ? refused : "The upload broke off. Try again."));
     request.send(file);
   });
 }
@@ -127,7 +131,7 @@ $("upload").addEventListener("submit", async (event) => {
     const upload = await api("POST", "/uploads");
     await check(file, upload.max_bytes);
     show("sent");
-    await send(upload.url, file);
+    await send(upload, file);
     if (!names.has(project)) await create(project);
     const source = { type: "upload", upload: upload.id, label: file.name };
     const deployment = await api("POST", `/projects/${project}/deployments`, { source });

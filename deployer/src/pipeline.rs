@@ -18,6 +18,11 @@ const FETCH_PAUSE: Duration = Duration::from_secs(2);
 /// How often an image is pushed again that is being deleted, and the pause before: a deletion takes seconds.
 const PUSH_TRIES: u32 = 30;
 const PUSH_PAUSE: Duration = Duration::from_secs(2);
+/// How often publishing is tried when what failed may pass: with the pauses, for about ten minutes. The build is done, and
+/// would have to be done again.
+const PUBLISH_TRIES: u32 = 14;
+/// First and longest pause before another try; it doubles.
+const PUBLISH_PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// Pause before a failure that the control plane did not take is reported again; it doubles.
 const REPORT_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause.
@@ -219,6 +224,27 @@ async fn store(context: &Context, claim: &Claim, new: NewImage<'_>, log: &Log) -
     Ok(pushed.reference)
 }
 
+/// Publishes; while the store is away, says so and waits.
+async fn publish(
+    context: &Context,
+    site: publish::Site<'_>,
+    log: &Log,
+) -> Result<publish::Published, publish::PublishError> {
+    let mut pause = PUBLISH_PAUSE.0;
+    let mut tried = 1;
+    loop {
+        match publish::publish(&context.ports.store, site, &context.publish).await {
+            Err(e) if e.is_transient() && tried < PUBLISH_TRIES => {
+                log.say(format!("{e}. Trying again in {} s.", pause.as_secs())).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PUBLISH_PAUSE.1);
+                tried += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
 /// How an app came about.
 struct How<'a> {
     /// As the plan has it: the image's own command has the tools' paths in it, which say nothing to people.
@@ -232,7 +258,7 @@ async fn finish(context: &Context, work: &Work, output: build::Output, how: &How
     match output {
         build::Output::Static { folder, single_page } => {
             let site = publish::Site { folder: &folder, single_page, deployment, previous: work.previous.as_ref() };
-            let published = publish::publish(&context.ports.store, site, &context.publish).await?;
+            let published = publish(context, site, log).await?;
             for warning in &published.warnings {
                 log.say(format!("Warning: {warning}")).await;
             }

@@ -46,6 +46,8 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
         public_url: None,
         isolation: "none".to_owned(),
         max_upload_bytes: 1 << 20,
+        max_pending_uploads: 100,
+        garbage: control_plane::GarbageConfig::default(),
         dns: settings::Settings::default().dns(Vec::new()).unwrap(),
         lookup: lookup::Settings::default(),
         doctor: doctor::Settings::default(),
@@ -59,7 +61,7 @@ async fn plane(folder: &TempDir, addr: SocketAddr, bus: &Bus) -> ControlPlane {
     };
     let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();
     let registry = Arc::new(OciLayout::new(at("images")).unwrap());
-    let ports = Ports { store, bus: bus.clone(), queue: Arc::new(MemoryQueue::new()), registry };
+    let ports = Ports { store, uploads: None, bus: bus.clone(), queue: Arc::new(MemoryQueue::new()), registry };
     ControlPlane::start(listening, config, ports).await.unwrap()
 }
 

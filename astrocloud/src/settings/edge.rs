@@ -11,7 +11,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as span;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Bytes, Maybe, Settings};
+use super::{Bytes, Maybe, Settings, StoreUrl};
 
 /// What an edge that ends waits for: downloads and streams that would end by themselves soon.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ pub struct Edge {
     pub control_plane: Maybe<Url>,
     pub control_plane_ca: Maybe<String>,
     pub token_file: Maybe<String>,
-    pub store: Maybe<Url>,
+    pub store: Maybe<StoreUrl>,
     #[serde(with = "span")]
     pub drain: Duration,
     pub requests: Requests,

@@ -8,6 +8,9 @@ use super::{Apps, Builds, Bytes, Settings, Sites, Sources};
 /// Largest upload when nothing else is set: above it lies no source that people wrote, only media and archives.
 const UPLOAD: Bytes = Bytes(500 << 20);
 
+/// Uploads that may wait to be deployed when nothing else is set: each is deployed in the same minute as a rule.
+const PENDING_UPLOADS: u32 = 100;
+
 impl Default for Builds {
     fn default() -> Self {
         let limits = build::Limits::default();
@@ -31,6 +34,7 @@ impl Default for Sources {
         let limits = source::Limits::default();
         Self {
             upload: UPLOAD,
+            pending_uploads: PENDING_UPLOADS,
             entries: limits.entries,
             bytes: Bytes(limits.bytes),
             file_bytes: Bytes(limits.file_bytes),

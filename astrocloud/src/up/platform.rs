@@ -75,7 +75,7 @@ impl Platform {
         };
         let sandbox = Sandbox::detect(PathBuf::from(SELF), sandbox_options(settings)).await;
 
-        let store = backends::objects(state)?;
+        let backends::Objects { store, uploads } = backends::objects(settings, state)?;
         let bus = backends::bus(settings, state, backends::Side::Reads)?;
         let queue = backends::queue(settings)?;
         let registry = backends::registry(settings, state)?;
@@ -92,6 +92,7 @@ impl Platform {
         let config = plane::config(settings, state, plane)?;
         let ports = control_plane::Ports {
             store: store.clone(),
+            uploads,
             bus: bus.clone(),
             queue: queue.clone(),
             registry: registry.clone(),

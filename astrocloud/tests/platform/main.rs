@@ -11,6 +11,7 @@ mod api_page;
 mod apps;
 mod authorities;
 mod backup;
+mod azure;
 mod cli;
 mod custom_domains;
 mod domains;

@@ -65,6 +65,8 @@ impl Installation {
             public_url: None,
             isolation: "none".to_owned(),
             max_upload_bytes: 1 << 20,
+            max_pending_uploads: 100,
+            garbage: control_plane::GarbageConfig::default(),
             authority: None,
             authorities: authorities.iter().enumerate().map(authority).collect(),
             issuing_lease: acme::manager::LEASE,
@@ -78,7 +80,7 @@ impl Installation {
         };
         let bus = Arc::new(FileBus::new(folder.path().join("logs")).unwrap());
         let registry = Arc::new(OciLayout::new(folder.path().join("images")).unwrap());
-        let ports = Ports { store: store.clone(), bus, queue: Arc::new(MemoryQueue::new()), registry };
+        let ports = Ports { store: store.clone(), uploads: None, bus, queue: Arc::new(MemoryQueue::new()), registry };
         let plane = ControlPlane::start(listening, config, ports).await.unwrap();
         let listen = |port| edge::listen(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
         let (http, https) = (listen(http), listen(https));

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use common::api::{Deployment, NewDeployment, Page};
 use common::id::DeploymentId;
 use common::problem::Problem;
-use common::source::{Source, upload_key};
+use common::source::Source;
 
 use super::State;
 use super::error::{ApiError, Body, Path, Query};
@@ -47,15 +47,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Deployment>), ApiError> {
     let project = state.project(&project).await?;
     match &new.source {
-        Source::Upload { upload, .. } => {
-            if common::blob::size(&state.0.ports.store, &upload_key(upload)).await?.is_none() {
-                return Err(ApiError::new(
-                    400,
-                    "upload_missing",
-                    format!("The upload {upload} holds no archive yet: PUT the ZIP to its URL first."),
-                ));
-            }
-        }
+        Source::Upload { upload, .. } => state.0.uploads.accept(upload).await?,
         Source::Git { url, .. } => {
             if !matches!(url.scheme(), "http" | "https") {
                 let detail = format!("Repositories are fetched over http or https, not `{}`.", url.scheme());

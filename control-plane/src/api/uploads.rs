@@ -6,6 +6,7 @@ use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use common::api::Upload;
 use common::id::UploadId;
+use common::problem::Problem;
 use common::source::upload_key;
 use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
@@ -13,16 +14,29 @@ use serde::Deserialize;
 
 use super::State;
 use super::error::{ApiError, Path, Query};
+use crate::uploads::UploadError;
 
 /// Bytes of one part of a streamed upload.
 const PART: usize = 8 << 20;
 
-/// Makes a place to put a ZIP archive.
-#[utoipa::path(post, path = "/uploads", tag = "uploads", responses((status = 201, body = Upload)))]
-pub(super) async fn create(Extract(state): Extract<State>) -> (StatusCode, Json<Upload>) {
-    let id = UploadId::new();
-    let (url, expires_at) = state.0.signer.sign(&state.0.api_url, &id);
-    (StatusCode::CREATED, Json(Upload { id, url, expires_at, max_bytes: state.0.config.max_upload_bytes }))
+/// Makes a place to put a ZIP archive. It has to be uploaded within a quarter of an hour, and deployed within another hour.
+#[utoipa::path(post, path = "/uploads", tag = "uploads",
+    responses((status = 201, body = Upload), (status = 429, body = Problem)))]
+pub(super) async fn create(Extract(state): Extract<State>) -> Result<(StatusCode, Json<Upload>), ApiError> {
+    Ok((StatusCode::CREATED, Json(state.0.uploads.create(&state.0.api_url).await?)))
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            UploadError::TooManyPending { .. } => Self::new(429, "too_many_uploads", detail),
+            UploadError::Missing(_) => Self::new(400, "upload_missing", detail),
+            UploadError::TooLarge(_) => Self::new(413, "upload_too_large", detail),
+            UploadError::Rows(e) => e.into(),
+            UploadError::Objects(e) => e.into(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -39,11 +53,11 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let id: UploadId = id.parse()?;
-    if !state.0.signer.check(&id, signed.expires, &signed.signature) {
+    if !state.0.uploads.check(&id, signed.expires, &signed.signature) {
         let detail = "This upload URL is not valid or is too old. Ask for a new one.";
         return Err(ApiError::new(403, "upload_url_invalid", detail));
     }
-    let limit = state.0.config.max_upload_bytes;
+    let limit = state.0.uploads.max_bytes();
     let failed = |e: object_store::Error| ApiError::from(common::blob::BlobError::from(e));
     let path = object_store::path::Path::from(upload_key(&id));
     let upload = state.0.ports.store.put_multipart(&path).await.map_err(failed)?;
@@ -55,14 +69,7 @@ pub(super) async fn put(
             Ok(Some(chunk)) => {
                 bytes += chunk.len() as u64;
                 if bytes > limit {
-                    break Err(ApiError::new(
-                        413,
-                        "upload_too_large",
-                        format!(
-                            "The archive is larger than {} MiB, the most that is accepted. Leave out what is not source.",
-                            limit >> 20
-                        ),
-                    ));
+                    break Err(UploadError::TooLarge(limit).into());
                 }
                 if let Err(e) = writer.wait_for_capacity(1).await {
                     break Err(failed(e));

@@ -15,6 +15,7 @@ mod domains_check;
 mod edges;
 mod env;
 mod feed;
+mod garbage;
 mod ledger;
 mod logs;
 mod openapi;

@@ -141,6 +141,8 @@ impl Platform {
             public_url: None,
             isolation: "bubblewrap".to_owned(),
             max_upload_bytes: MAX_UPLOAD,
+            max_pending_uploads: 100,
+            garbage: control_plane::GarbageConfig::default(),
             authority: authority(folder.path()),
             authorities: Vec::new(),
             issuing_lease: acme::manager::LEASE,
@@ -156,7 +158,7 @@ impl Platform {
         let bus: Bus = Arc::new(FileBus::new(at("logs")).unwrap());
         let store = common::blob::open(&Url::from_directory_path(at("objects")).unwrap()).unwrap();
         let registry = Arc::new(OciLayout::new(folder.path().join("images")).unwrap());
-        let ports = Ports { store, bus: bus.clone(), queue: queue.clone(), registry };
+        let ports = Ports { store, uploads: None, bus: bus.clone(), queue: queue.clone(), registry };
         let plane = ControlPlane::start(listening, config, ports).await?;
         let api = plane.api_url().clone();
         Ok(Self {
@@ -259,6 +261,18 @@ impl Platform {
         let put = self.client.put(url).body("PK archive").send().await.unwrap();
         assert_eq!(put.status(), StatusCode::OK);
         upload["id"].as_str().unwrap().to_owned()
+    }
+
+    /// What the object store holds under a key.
+    pub fn object(&self, key: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.folder.path().join("objects").join(key)).ok()
+    }
+
+    /// Puts something into the object store.
+    pub fn put_object(&self, key: &str, bytes: &[u8]) {
+        let path = self.folder.path().join("objects").join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
     }
 
     /// Asks for a deployment of an existing project.

@@ -28,6 +28,37 @@ async fn an_upload_url_takes_one_archive_up_to_its_limit() {
 }
 
 #[tokio::test]
+async fn an_upload_that_was_deployed_can_be_changed_by_nobody() {
+    let platform = Platform::start().await;
+    platform.project("shop").await;
+    let upload = platform.post("/uploads", json!({})).await.body;
+    let (id, url) = (upload["id"].as_str().unwrap(), upload["url"].as_str().unwrap());
+    let client = reqwest::Client::new();
+    let source = json!({ "source": { "type": "upload", "upload": id } });
+    for archive in ["PK one", "PK two"] {
+        assert_eq!(client.put(url).body(archive).send().await.unwrap().status(), StatusCode::OK);
+        let asked = platform.post("/projects/shop/deployments", source.clone()).await;
+        assert_eq!(asked.status, StatusCode::ACCEPTED);
+        assert_eq!(platform.object(&format!("sources/{id}.zip")).unwrap(), b"PK one");
+        assert_eq!(platform.object(&format!("uploads/{id}.zip")), None);
+    }
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_deploys_are_few_and_the_next_one_is_told_when() {
+    let platform = Platform::try_start(|config| config.max_pending_uploads = 2).await.unwrap();
+    platform.project("shop").await;
+    let first = platform.upload().await;
+    platform.upload().await;
+    let refused = platform.post("/uploads", json!({})).await;
+    assert_eq!((refused.status, refused.problem()), (StatusCode::TOO_MANY_REQUESTS, "too_many_uploads"));
+    assert!(refused.body["detail"].as_str().unwrap().contains("try again after 20"), "{}", refused.body);
+    let source = json!({ "source": { "type": "upload", "upload": first } });
+    assert_eq!(platform.post("/projects/shop/deployments", source).await.status, StatusCode::ACCEPTED);
+    platform.upload().await;
+}
+
+#[tokio::test]
 async fn a_repository_is_fetched_over_http_only() {
     let platform = Platform::start().await;
     platform.project("shop").await;

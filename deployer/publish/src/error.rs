@@ -154,6 +154,15 @@ impl From<BlobError> for PublishError {
     }
 }
 
+impl From<garbage::GarbageError> for PublishError {
+    fn from(error: garbage::GarbageError) -> Self {
+        match error {
+            garbage::GarbageError::Store(error) => Self::StoreFailed(error),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
 impl From<object_store::Error> for PublishError {
     fn from(error: object_store::Error) -> Self {
         Self::StoreFailed(BlobError::Store(error))

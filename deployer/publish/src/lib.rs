@@ -5,7 +5,8 @@
 //! that the store did not have yet, then, last and once, the deployment's manifest; and what the developer
 //! should be told. A byte from outside the folder must never be published, nor a file lost without a word,
 //! nor a manifest be there before everything it lists. A publish that is dropped half-way leaves no
-//! manifest; the blobs it stored stay, and the next one finds them.
+//! manifest; the blobs it stored stay for a while, and the next one finds them. What is being deleted meanwhile, because no
+//! manifest names it, is looked after by an intent (`common/garbage`).
 //!
 //! # What is published
 //! Every regular file, under its path in NFC. A link inside the folder is followed, to a file or a folder,
@@ -23,6 +24,8 @@ use std::sync::Arc;
 use common::blob::ObjectStore;
 use common::id::DeploymentId;
 use common::manifest::{File, Manifest, is_fingerprinted};
+use common::time::Timestamp;
+use garbage::Intent;
 
 mod blobs;
 mod blocking;
@@ -101,11 +104,14 @@ pub struct Published {
 pub async fn publish(store: &ObjectStore, site: Site<'_>, limits: &Limits) -> Result<Published, PublishError> {
     // Stops work on other threads when this future ends, however it ends.
     let stop = blocking::Stop::new();
-    let (listing, known) = tokio::join!(list(site.folder, *limits, &stop), known::read(store, site.previous));
-    let (tree, listing, rules) = listing?;
+    let (tree, listing, rules) = list(site.folder, *limits, &stop).await?;
     let entries: Arc<Vec<Entry>> = Arc::new(listing.files.into_values().collect());
     let digests = digest::all(&tree, &entries, &stop).await?;
 
+    // Before anything is looked for in the store: what is there from now on stays.
+    let hashes = digests.iter().map(|digest| digest.hash.clone()).collect();
+    let intent = Intent::declare(store, site.deployment, hashes, Timestamp::now).await?;
+    let known = known::read(store, site.previous).await;
     let types: Vec<String> = entries.iter().zip(&digests).map(|(e, d)| media::content_type(&e.path, d)).collect();
     let mut variants = known;
     let new = unknown_contents(&entries, &digests, &types, |hash| variants.contains_key(hash));
@@ -143,6 +149,7 @@ pub async fn publish(store: &ObjectStore, site: Site<'_>, limits: &Limits) -> Re
         warnings: [listing.warnings, rules.warnings].concat(),
     };
     seal::write(store, site.deployment, manifest).await?;
+    intent.end().await;
     tracing::info!(
         deployment = %site.deployment,
         files = published.files,

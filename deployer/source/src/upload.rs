@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use common::id::UploadId;
-use common::source::upload_key;
+use common::source::{source_key, upload_key};
 use futures::TryStreamExt as _;
 use logs::Log;
 use object_store::ObjectStoreExt as _;
@@ -27,7 +27,12 @@ impl Fetcher {
 
     /// Copies the archive into a file without a name, which is gone as soon as it is closed, whatever happens.
     async fn download(&self, upload: &UploadId, into: &Path) -> Result<std::fs::File, FetchError> {
-        let archive = self.store.get(&upload_key(upload).into()).await.map_err(|error| match error {
+        let mut archive = self.store.get(&source_key(upload).into()).await;
+        if matches!(archive, Err(object_store::Error::NotFound { .. })) {
+            // Where the versions before this one left it.
+            archive = self.store.get(&upload_key(upload).into()).await;
+        }
+        let archive = archive.map_err(|error| match error {
             object_store::Error::NotFound { .. } => FetchError::UploadMissing,
             error => FetchError::StoreAway(error),
         })?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod apps;
+mod azure;
 mod balance;
 mod bodies;
 mod compression;
