@@ -12,6 +12,7 @@ use common::blob::{self, BlobError, DirectUploads, ObjectStore};
 use common::id::UploadId;
 use common::source::{source_key, upload_key};
 use common::time::Timestamp;
+use object_store::ObjectStoreExt as _;
 use url::Url;
 
 use crate::store::{Store, StoreError};
@@ -122,31 +123,50 @@ impl Uploads {
         self.signer.check(id, expires, signature)
     }
 
-    /// Makes an upload a source that nobody can change any more. One that is so already stays.
+    /// Makes an upload a source that nobody can change any more. One that became so a short while ago stays.
     ///
     /// # Errors
     /// When there is no archive, it is too large, or a part is away.
     pub async fn accept(&self, id: &UploadId) -> Result<(), UploadError> {
-        let (upload, source) = (upload_key(id), source_key(id));
-        if blob::size(&self.objects, &source).await?.is_none() {
-            match blob::size(&self.objects, &upload).await? {
-                None => return Err(UploadError::Missing(id.clone())),
-                Some(size) if size > self.max_bytes => return self.refuse(id).await,
-                Some(_) => {}
+        match self.accepted_at(id).await? {
+            None => self.copy(id).await?,
+            // It may be garbage by now: only deployments that have it already keep it.
+            Some(at) if at.after(LIFETIME + DEPLOY_WITHIN) < Timestamp::now() => {
+                return Err(UploadError::Missing(id.clone()));
             }
-            match blob::copy(&self.objects, &upload, &source).await {
-                Ok(()) => {}
-                Err(e) if e.is_not_found() => return Err(UploadError::Missing(id.clone())),
-                Err(e) => return Err(e.into()),
-            }
-            // Its URL may have been used again since.
-            if blob::size(&self.objects, &source).await?.is_none_or(|size| size > self.max_bytes) {
-                blob::delete(&self.objects, &source).await?;
-                return self.refuse(id).await;
-            }
+            Some(_) => {}
         }
-        blob::delete(&self.objects, &upload).await?;
+        blob::delete(&self.objects, &upload_key(id)).await?;
         Ok(self.rows.remove_pending_upload(id).await?)
+    }
+
+    /// When an upload became a source, or was uploaded; nothing when it is none.
+    async fn accepted_at(&self, id: &UploadId) -> Result<Option<Timestamp>, UploadError> {
+        match self.objects.head(&source_key(id).into()).await {
+            Ok(meta) => Ok(Some(Timestamp::from_millis(meta.last_modified.timestamp_millis()))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(BlobError::from(e).into()),
+        }
+    }
+
+    async fn copy(&self, id: &UploadId) -> Result<(), UploadError> {
+        let (upload, source) = (upload_key(id), source_key(id));
+        match blob::size(&self.objects, &upload).await? {
+            None => return Err(UploadError::Missing(id.clone())),
+            Some(size) if size > self.max_bytes => return self.refuse(id).await,
+            Some(_) => {}
+        }
+        match blob::copy(&self.objects, &upload, &source).await {
+            Ok(()) => {}
+            Err(e) if e.is_not_found() => return Err(UploadError::Missing(id.clone())),
+            Err(e) => return Err(e.into()),
+        }
+        // Its URL may have been used again since.
+        if blob::size(&self.objects, &source).await?.is_none_or(|size| size > self.max_bytes) {
+            blob::delete(&self.objects, &source).await?;
+            return self.refuse(id).await;
+        }
+        Ok(())
     }
 
     async fn refuse(&self, id: &UploadId) -> Result<(), UploadError> {
