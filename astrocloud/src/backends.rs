@@ -92,7 +92,7 @@ pub fn bus(settings: &Settings, data: &DataFolder, side: Side) -> anyhow::Result
     if let Some(address) = &settings.logs.url.0 {
         let reading = match side {
             Side::Reads => {
-                Some(Reading { store: objects(data)?, keep: settings.logs.keep(), copy: settings.logs.copy.0 })
+                Some(Reading { store: objects(settings, data)?.store, keep: settings.logs.keep(), copy: settings.logs.copy.0 })
             }
             Side::Writes => None,
         };
