@@ -23,6 +23,7 @@ mod lifecycle;
 mod limits;
 mod logs_on_kafka;
 mod policies;
+mod roles;
 mod static_sites;
 mod trust;
 mod websockets;
