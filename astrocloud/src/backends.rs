@@ -8,16 +8,19 @@ use common::blob::{DirectUploads, ObjectStore};
 use common::bus::Bus;
 use common::bus::file::FileBus;
 use common::bus::shared::SharedFileBus;
+use common::ledger::DynLedger;
 use common::queue::Queue;
 use common::queue::memory::MemoryQueue;
 use common::registry::Registry;
 use common::registry::layout::OciLayout;
+use common::runtime::DynRuntime;
 use kafka_bus::{KafkaBus, Reading};
+use kubernetes::KubernetesRuntime;
 use oci_registry::OciRegistry;
 use redis_queue::RedisQueue;
 
 use crate::exit::Usage;
-use crate::settings::{Settings, StoreUrl};
+use crate::settings::{Kind, Settings, StoreUrl};
 use crate::up::DataFolder;
 
 /// Refuses settings with which processes of several would each have sites, logs or images of their own.
@@ -128,4 +131,22 @@ pub fn registry(settings: &Settings, data: &DataFolder) -> anyhow::Result<Regist
         Some(config) => Arc::new(OciRegistry::new(config)?),
         None => Arc::new(OciLayout::new(data.shared("images")?).context("the folder of images can't be used")?),
     })
+}
+
+/// What runs apps; nothing when they are processes of this machine. `deployer` is what no other deployer is called.
+///
+/// # Errors
+/// When what is known of the cluster can't be meant so.
+pub async fn runtime(
+    settings: &Settings,
+    bus: &Bus,
+    ledger: &DynLedger,
+    deployer: &str,
+) -> anyhow::Result<Option<DynRuntime>> {
+    if settings.runtime.kind == Kind::Processes {
+        return Ok(None);
+    }
+    let how = settings.runtime.on_kubernetes(&settings.apps)?;
+    let client = settings.runtime.connection().client().await?;
+    Ok(Some(Arc::new(KubernetesRuntime::new(client, bus.clone(), ledger.clone(), how, deployer))))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use common::id::DeployerId;
+use common::ledger::DynLedger;
 use deployer::Deployer;
 use http_ledger::HttpLedger;
 use sandbox::Sandbox;
@@ -147,14 +148,17 @@ async fn start(settings: &Settings, data: &DataFolder, sandbox: &Sandbox, id: &D
     let set = &settings.deployer;
     let token = process::token(set.token_file.0.as_deref().map(Path::new).context("there is no token file")?)?;
     let ca = set.control_plane_ca.0.as_deref().map(Path::new);
-    let ledger = Arc::new(HttpLedger::new(&set.control_planes, &token, ca, id)?);
+    let ledger: DynLedger = Arc::new(HttpLedger::new(&set.control_planes, &token, ca, id)?);
+    let bus = backends::bus(settings, data, backends::Side::Writes)?;
+    let runtime = backends::runtime(settings, &bus, &ledger, id.as_str()).await?;
     let ports = deployer::Ports {
         store: backends::objects(settings, data)?.store,
-        bus: backends::bus(settings, data, backends::Side::Writes)?,
+        bus,
         queue: backends::queue(settings)?,
         registry: backends::registry(settings, data)?,
         ledger,
         sandbox: sandbox.clone(),
+        runtime,
     };
     let config = settings.deployer(work::folder(data, sandbox).await?);
     Ok(Deployer::start(config, ports).await?)

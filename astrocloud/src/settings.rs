@@ -24,6 +24,7 @@ mod objects;
 mod parts;
 mod queue;
 mod registry;
+mod runtime;
 mod roles;
 
 pub use acme::Acme;
@@ -39,6 +40,7 @@ pub use maybe::Maybe;
 pub use objects::{Objects, StoreUrl};
 pub use queue::Queue;
 pub use registry::Registry;
+pub use runtime::{Kind, Runtime};
 pub use roles::{ControlPlane, Deployer};
 
 /// The whole tree. Each field is described in [`help`], where `astrocloud config` takes it from.
@@ -59,6 +61,7 @@ pub struct Settings {
     pub sources: Sources,
     pub sites: Sites,
     pub apps: Apps,
+    pub runtime: Runtime,
     pub edge: Edge,
     pub control_plane: ControlPlane,
     pub deployer: Deployer,
@@ -211,6 +214,7 @@ impl Default for Settings {
             sources: Sources::default(),
             sites: Sites::default(),
             apps: Apps::default(),
+            runtime: Runtime::default(),
             edge: Edge::default(),
             control_plane: ControlPlane::default(),
             deployer: Deployer::default(),

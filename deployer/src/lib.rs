@@ -85,8 +85,10 @@ pub struct Ports {
     pub registry: Registry,
     /// The control plane.
     pub ledger: DynLedger,
-    /// Where builds and apps are shut in.
+    /// Where builds are shut in, and apps that are processes of this machine.
     pub sandbox: Sandbox,
+    /// What runs apps; this machine when absent.
+    pub runtime: Option<DynRuntime>,
 }
 
 /// Why the deployer can't start.
@@ -139,14 +141,17 @@ impl Deployer {
             Ok::<_, StartError>(path)
         };
         let tools = Tools::open(folder("tools")?).await?;
-        let runtime: DynRuntime = Arc::new(ProcessRuntime::new(
-            ports.sandbox.clone(),
-            tools.clone(),
-            ports.registry.clone(),
-            ports.bus.clone(),
-            ports.ledger.clone(),
-            runtime::Config { folder: folder("apps")?, settings: config.runtime.clone() },
-        ));
+        let runtime: DynRuntime = match ports.runtime.clone() {
+            Some(runtime) => runtime,
+            None => Arc::new(ProcessRuntime::new(
+                ports.sandbox.clone(),
+                tools.clone(),
+                ports.registry.clone(),
+                ports.bus.clone(),
+                ports.ledger.clone(),
+                runtime::Config { folder: folder("apps")?, settings: config.runtime.clone() },
+            )),
+        };
         let (stop, ledger) = (CancellationToken::new(), ports.ledger.clone());
         let enough = stop.child_token();
         let tasks = TaskTracker::new();

@@ -105,8 +105,10 @@ impl Platform {
         let edge = Edge::start(sockets, edge_config, store.clone())?;
 
         let deployer_config = settings.deployer(work::folder(state, &sandbox).await?);
-        let ledger = plane.ledger(DeployerId::new());
-        let ports = deployer::Ports { store, bus, queue, registry, ledger, sandbox: sandbox.clone() };
+        let id = DeployerId::new();
+        let ledger = plane.ledger(id.clone());
+        let runtime = backends::runtime(settings, &bus, &ledger, id.as_str()).await?;
+        let ports = deployer::Ports { store, bus, queue, registry, ledger, sandbox: sandbox.clone(), runtime };
         let deployer = Deployer::start(deployer_config, ports).await?;
 
         tokio::time::timeout(FIRST_ROUTES, edge.connected())
