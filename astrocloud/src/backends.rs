@@ -94,9 +94,11 @@ pub enum Side {
 pub fn bus(settings: &Settings, data: &DataFolder, side: Side) -> anyhow::Result<Bus> {
     if let Some(address) = &settings.logs.url.0 {
         let reading = match side {
-            Side::Reads => {
-                Some(Reading { store: objects(settings, data)?.store, keep: settings.logs.keep(), copy: settings.logs.copy.0 })
-            }
+            Side::Reads => Some(Reading {
+                store: objects(settings, data)?.store,
+                keep: settings.logs.keep(),
+                copy: settings.logs.copy.0,
+            }),
             Side::Writes => None,
         };
         let on_kafka = settings.logs.on_kafka(address, data.private("kafka")?)?;

@@ -24,8 +24,8 @@ mod objects;
 mod parts;
 mod queue;
 mod registry;
-mod runtime;
 mod roles;
+mod runtime;
 
 pub use acme::Acme;
 pub use azure::Azure;
@@ -40,8 +40,8 @@ pub use maybe::Maybe;
 pub use objects::{Objects, StoreUrl};
 pub use queue::Queue;
 pub use registry::Registry;
-pub use runtime::{Kind, Runtime};
 pub use roles::{ControlPlane, Deployer};
+pub use runtime::{Kind, Runtime};
 
 /// The whole tree. Each field is described in [`help`], where `astrocloud config` takes it from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

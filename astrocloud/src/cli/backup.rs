@@ -126,7 +126,7 @@ pub fn back_up(backup: &Backup) -> anyhow::Result<u8> {
         for name in SHARED {
             writer.add_folder(name, &state.shared(name)?)?;
         }
-        writer.add_objects(&backends::objects(&state)?, backup.with_objects).await?;
+        writer.add_objects(&backends::objects(&settings, &state)?.store, backup.with_objects).await?;
         let made = writer.finish(&secrets, &passphrase)?;
         let rows: u64 = tables.iter().map(|table| table.rows).sum();
         let (files, objects) = (made.files.len(), made.objects.each.len());
@@ -166,7 +166,7 @@ pub fn restore(restore: &Restore) -> anyhow::Result<u8> {
         for name in SHARED {
             backup.put_folder(name, &state.shared(name)?)?;
         }
-        backup.put_objects(&backends::objects(&state)?).await?;
+        backup.put_objects(&backends::objects(&settings, &state)?.store).await?;
         put_database(&backup, &state, &settings).await?;
         drop(state);
         let data = data.keep();
@@ -203,11 +203,13 @@ fn check_new(place: &Path) -> anyhow::Result<()> {
     match std::fs::read_dir(place) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e).with_context(|| format!("{} can't be looked into", place.display())),
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => anyhow::bail!(
-            "the data folder {} holds something: a restore writes over nothing. Choose a new one with --data-dir",
-            place.display()
-        ),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => anyhow::bail!(
+                "the data folder {} holds something: a restore writes over nothing. Choose a new one with --data-dir",
+                place.display()
+            ),
+        },
     }
 }
 

@@ -79,9 +79,7 @@ impl Runtime {
     pub fn connection(&self) -> Connection {
         match (&self.kubeconfig.0, &self.context.0) {
             (None, None) => Connection::InCluster,
-            (path, context) => {
-                Connection::Kubeconfig { path: path.as_ref().map(Into::into), context: context.clone() }
-            }
+            (path, context) => Connection::Kubeconfig { path: path.as_ref().map(Into::into), context: context.clone() },
         }
     }
 
@@ -95,7 +93,8 @@ impl Runtime {
         }
         for (name, networks) in [("edge", &self.edge_networks), ("denied", &self.denied_networks)] {
             for network in networks {
-                let wrong = |e| Usage::new(format!("runtime.{name}_networks: `{network}` is no network as 10.1.0.0/16: {e}"));
+                let wrong =
+                    |e| Usage::new(format!("runtime.{name}_networks: `{network}` is no network as 10.1.0.0/16: {e}"));
                 network.parse::<ipnet::IpNet>().map_err(wrong)?;
             }
         }

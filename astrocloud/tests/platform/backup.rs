@@ -57,11 +57,9 @@ async fn what_is_restored_serves_the_same_bytes_on_sqlite_and_on_postgres() {
     let (built, ()) = tokio::join!(platform.cli(&args), backed_up);
     built.ok();
 
-    let wrong = platform.cli_with(
-        &["restore", out.to_str().unwrap(), "--data-dir", "elsewhere"],
-        &[(PASSPHRASE.0, "another passphrase")],
-    );
-    assert!(wrong.await.stderr.contains("passphrase"));
+    let args = ["restore", out.to_str().unwrap(), "--data-dir", "elsewhere"];
+    let wrong = platform.cli_with(&args, &[(PASSPHRASE.0, "another passphrase")]).await;
+    assert!(wrong.stderr.contains("passphrase"));
     let taken = restore(&platform, &out, &data, &[]).await;
     assert!(taken.code != Some(0) && taken.stderr.contains("holds something"), "{taken:?}");
 

@@ -102,23 +102,28 @@ async fn each_part_is_replaced_in_turn_and_no_visitor_notices() {
     all.deploy(&two, app().path(), "api").await;
 
     let (done, visits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let visitors: Vec<_> = [(&here, "shop", "site"), (&here, "api", "app"), (&there, "shop", "site"), (&there, "api", "app")]
-        .into_iter()
-        .map(|(edge, project, word)| {
-            let (url, done, visits) = (edge.http.clone(), done.clone(), visits.clone());
-            tokio::spawn(async move {
-                while !done.load(Ordering::Relaxed) {
-                    // A new connection each: one that is refused is noticed.
-                    let client = reqwest::Client::new();
-                    let request = client.get(url.clone()).header("host", format!("{project}.localhost"));
-                    let page = within(PATIENCE, request.send()).await.unwrap();
-                    let status = page.status();
-                    assert_eq!((status, page.text().await.unwrap()), (StatusCode::OK, word.to_owned()), "{project}");
-                    visits.fetch_add(1, Ordering::Relaxed);
-                }
+    let visitors: Vec<_> =
+        [(&here, "shop", "site"), (&here, "api", "app"), (&there, "shop", "site"), (&there, "api", "app")]
+            .into_iter()
+            .map(|(edge, project, word)| {
+                let (url, done, visits) = (edge.http.clone(), done.clone(), visits.clone());
+                tokio::spawn(async move {
+                    while !done.load(Ordering::Relaxed) {
+                        // A new connection each: one that is refused is noticed.
+                        let client = reqwest::Client::new();
+                        let request = client.get(url.clone()).header("host", format!("{project}.localhost"));
+                        let page = within(PATIENCE, request.send()).await.unwrap();
+                        let status = page.status();
+                        assert_eq!(
+                            (status, page.text().await.unwrap()),
+                            (StatusCode::OK, word.to_owned()),
+                            "{project}"
+                        );
+                        visits.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
             })
-        })
-        .collect();
+            .collect();
 
     let mut second = all.deployer("deployer-2", &[&two, &one]).await;
     assert_eq!(terminate(&mut first).await, Some(0));
