@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use azure_blob::Made;
 use clap::Args;
+use serde_json::json;
 use url::{Origin, Url};
 
 use crate::backends;
 use crate::exit::{self, Usage};
-use crate::output;
+use crate::output::{self, Format};
 use crate::process::reachable;
 use crate::settings::{Settings, StoreUrl};
 
@@ -30,6 +31,8 @@ pub struct Setup {
     /// Settings file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// Does it.
@@ -40,33 +43,66 @@ pub fn run(setup: &Setup) -> anyhow::Result<u8> {
     }
     let settings = loaded.settings;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut steps = Steps { as_json: setup.format.json, done: Vec::new() };
     let Some(StoreUrl::Azure(address)) = &settings.objects.url.0 else {
-        output::line("Sites, uploads and sources are kept in a folder: there is nothing to set up.")?;
-        return Ok(exit::DONE);
+        steps.tell("none", "Sites, uploads and sources are kept in a folder: there is nothing to set up.")?;
+        return steps.end();
     };
     let blob = backends::azure(&settings, address)?;
     runtime.block_on(async {
         let container = blob.address();
-        output::line(&match blob.make_container().await? {
-            Made::Now => format!("The container {container} was made."),
-            Made::Already => format!("The container {container} is there."),
-        })?;
+        let made = blob.make_container().await?;
+        steps.tell(
+            "container",
+            &match made {
+                Made::Now => format!("The container {container} was made."),
+                Made::Already => format!("The container {container} is there."),
+            },
+        )?;
         blob.check().await?;
-        output::line("This identity may write, read, copy, list and delete there.")?;
+        steps.tell("access", "This identity may write, read, copy, list and delete there.")?;
         if blob.uploads().is_none() {
-            output::line("With a SAS, uploads go through the control plane: only keys and identities can sign URLs.")?;
-            return Ok(exit::DONE);
+            let why = "With a SAS, uploads go through the control plane: only keys and identities can sign URLs.";
+            steps.tell("uploads", why)?;
+            return steps.end();
         }
         blob.check_upload().await?;
-        output::line("Uploads can go straight to it.")?;
+        steps.tell("uploads", "Uploads can go straight to it.")?;
         let origins = origins(setup, &settings)?;
         let told = origins.join(" and ");
-        output::line(&match blob.allow_origins(&origins).await? {
-            Made::Now => format!("Pages of {told} may upload from now on (CORS)."),
-            Made::Already => format!("Pages of {told} may upload (CORS)."),
-        })?;
-        Ok(exit::DONE)
+        let allowed = blob.allow_origins(&origins).await?;
+        steps.tell(
+            "origins",
+            &match allowed {
+                Made::Now => format!("Pages of {told} may upload from now on (CORS)."),
+                Made::Already => format!("Pages of {told} may upload (CORS)."),
+            },
+        )?;
+        steps.end()
     })
+}
+
+/// What was done so far: a person reads each step when it is done, a program all of them.
+struct Steps {
+    as_json: bool,
+    done: Vec<serde_json::Value>,
+}
+
+impl Steps {
+    fn tell(&mut self, step: &str, what: &str) -> std::io::Result<()> {
+        if self.as_json {
+            self.done.push(json!({ "step": step, "what": what }));
+            return Ok(());
+        }
+        output::line(what)
+    }
+
+    fn end(self) -> anyhow::Result<u8> {
+        if self.as_json {
+            output::json(&json!({ "steps": self.done }))?;
+        }
+        Ok(exit::DONE)
+    }
 }
 
 /// Origins as browsers tell them (RFC 6454 section 6.1).

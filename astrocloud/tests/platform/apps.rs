@@ -120,7 +120,8 @@ async fn an_app_runs_from_a_registry_and_so_does_the_one_before_it() {
     let registry = testkit::registry::Registry::start();
     let base = push_base(&registry.host());
     let url = format!("http://{}/astrocloud", registry.host());
-    let platform = Platform::start_with(&[("REGISTRY_URL", &url), ("REGISTRY_BASE_IMAGE", &base)]).await;
+    let platform =
+        Platform::start_with(&[("ASTROCLOUD_REGISTRY_URL", &url), ("ASTROCLOUD_REGISTRY_BASE_IMAGE", &base)]).await;
     let source = |word: &str| {
         let code = format!("require('http').createServer((_, a) => a.end('{word}')).listen(process.env.PORT)");
         folder(&[

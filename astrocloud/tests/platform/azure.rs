@@ -52,7 +52,7 @@ async fn a_site_goes_to_azure_and_visitors_get_it_also_while_azure_is_away_and_c
 
     // The second deployment begins while the store is away: it waits for it, and visitors get the first.
     azurite.stop();
-    let id = first["id"].as_str().unwrap();
+    let id = first["deployment"].as_str().unwrap();
     let second = platform.api(Method::POST, &format!("/deployments/{id}/redeploy")).await;
     let second = format!("/deployments/{}", second["id"].as_str().unwrap());
     until("the deployment is begun", || async {
@@ -87,6 +87,7 @@ async fn a_browser_uploads_straight_to_azure() {
     let archive = STANDARD.encode(std::fs::read(&file).unwrap());
     let browser = Browser::start().await;
     let tab = browser.open(platform.ready.dashboard_url.as_str()).await;
+    tab.says("Drop a ZIP").await;
     let script = format!(
         "const bytes = Uint8Array.from(atob('{archive}'), (c) => c.charCodeAt(0));
          const files = new DataTransfer();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use testkit::tansu::Tansu;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::support::Platform;
+use crate::support::{Platform, until};
 
 /// A site whose build prints so many lines.
 fn chatty(lines: u64) -> tempfile::TempDir {
@@ -70,11 +70,12 @@ async fn a_build_on_kafka_is_followed_to_its_end_and_read_after_a_restart() {
     let site = chatty(3000);
     let first = platform.deploy_live(site.path(), "chatty", &[]).await;
     let (second, _) = followed(&platform, first["deployment"].as_str().unwrap(), 3000).await;
-    // With the broker away, history is still there.
-    broker.kill();
+    // What a kill took of the copy is read from the broker again, and then history needs no broker.
     let platform = platform.kill_and_restart().await;
-    let log = platform.build_log(&second).await;
-    assert!(log.contains("line 3000 of what a build says") && log.contains("Live at"), "{log}");
+    let whole = |log: &str| log.contains("line 3000 of what a build says") && log.contains("Live at");
+    until("the log is there again", || async { whole(&platform.build_log(&second).await).then_some(()) }).await;
+    broker.kill();
+    assert!(whole(&platform.build_log(&second).await));
 }
 
 /// Prints how many lines a second get from a build to a client, on Kafka and on files, in turns.

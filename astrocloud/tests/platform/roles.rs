@@ -157,6 +157,7 @@ async fn a_role_says_what_it_lacks() {
         (vec!["deployer", "--control-plane", "https://control.example"], vec![], "--token-file"),
         (vec!["deployer", "--control-plane", "https://x.example", "--token-file", "t"], vec![], "ASTROCLOUD_QUEUE_URL"),
     ] {
+        let variables = [&variables[..], &[("ASTROCLOUD_DATA_DIR", "elsewhere")]].concat();
         let outcome = platform.cli_with(&args, &variables).await;
         assert_eq!(outcome.code, Some(2), "{outcome:?}");
         assert!(outcome.stderr.contains(said), "{outcome:?}");
