@@ -58,7 +58,7 @@ async fn a_domain_has_trusted_https_once_its_record_is_set() {
     // Who removes it has its certificate revoked.
     let serial = certificate(&platform, name).await["serial"].as_str().unwrap().to_owned();
     platform.cli(&["domains", "rm", name]).await.ok();
-    assert!(internet.visit(name, &root).await.is_none());
+    until("it is served no more", || async { internet.visit(name, &root).await.is_none().then_some(()) }).await;
     until("it is revoked", || async { (internet.pebble.status_of(&serial).await == "Revoked").then_some(()) }).await;
     until("nothing is left of it", || async {
         let listed = platform.cli(&["certificates", "list", "--json"]).await.ok().json();
