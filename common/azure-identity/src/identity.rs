@@ -34,7 +34,8 @@ pub enum IdentityError {
 }
 
 /// The innermost reason: the outer ones repeat the address.
-fn cause(error: &reqwest::Error) -> String {
+#[must_use]
+pub fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

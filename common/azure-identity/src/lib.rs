@@ -8,5 +8,5 @@ mod identity;
 mod token;
 
 pub use answer::refusal;
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, cause};
 pub use token::{Credential, Endpoints};

@@ -1,9 +1,7 @@
 //! Azurite: Azure Blob Storage on this machine, with its well-known account.
 
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::keeper::{Keeper, Stop};
 use crate::ports;
@@ -18,8 +16,6 @@ pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz
 
 /// File of its certificate.
 const CERTIFICATE: &str = "cert.pem";
-/// Pause between two looks at whether the server is there, and how many there are.
-const LOOK: (Duration, u32) = (Duration::from_millis(20), 3000);
 
 /// A running Azurite. What it holds is on disk, so it is there after a restart.
 pub struct Azurite {
@@ -103,13 +99,7 @@ impl Azurite {
     }
 
     fn answers(&self) {
-        for _ in 0..LOOK.1 {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return;
-            }
-            std::thread::sleep(LOOK.0);
-        }
-        panic!("Azurite does not answer. It said: {}", self.keeper.log())
+        self.keeper.wait_for_port(self.port);
     }
 }
 

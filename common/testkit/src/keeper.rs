@@ -1,10 +1,14 @@
 //! A process that does not outlive its test, however the test ends.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
+/// Time between two looks at a port, and how many there are.
+const LOOK: (Duration, u32) = (Duration::from_millis(20), 3000);
 /// Starts, stops, pauses and kills the server as it is told, and says when it has. Once the input ends, however the
 /// test's process ended (a static is never dropped, a killed test drops nothing), it stops the server and removes its
 /// folder. `$0` is the folder, `$1` the signal that stops the server, the other arguments are the server's.
@@ -116,6 +120,21 @@ impl Keeper {
     /// Lets it go on (SIGCONT).
     pub fn resume(&self) {
         self.tell("resume");
+    }
+
+    /// Waits until the server takes connections on this port.
+    ///
+    /// # Panics
+    /// With what the server said, when it never does.
+    pub fn wait_for_port(&self, port: u16) {
+        let (pause, looks) = LOOK;
+        for _ in 0..looks {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return;
+            }
+            std::thread::sleep(pause);
+        }
+        panic!("the server does not answer; deploy/local/test-tools.sh installs it. It said: {}", self.log())
     }
 
     fn tell(&self, command: &str) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -18,8 +18,6 @@ use url::Url;
 use crate::keeper::{Keeper, Stop};
 use crate::ports;
 
-/// Pause between two looks at whether the server is there, and how many there are.
-const LOOK: (Duration, u32) = (Duration::from_millis(10), 2000);
 /// The user whom the issuer knows, and its password.
 pub const USER: (&str, &str) = ("deployer", "p@ss:word");
 /// What the registry and its issuer call each other.
@@ -128,14 +126,7 @@ impl Registry {
     }
 
     fn answers(&self) {
-        let (pause, looks) = LOOK;
-        for _ in 0..looks {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return;
-            }
-            std::thread::sleep(pause);
-        }
-        panic!("docker-registry does not answer: {}", self.keeper.log());
+        self.keeper.wait_for_port(self.port);
     }
 }
 

@@ -1,15 +1,10 @@
 //! A Kafka broker of the tests' own: Tansu, with everything in memory, on a free port.
 
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::keeper::{Keeper, Stop};
 use crate::ports;
-
-/// Pause between two looks at whether the broker is there, and how many there are.
-const LOOK: (Duration, u32) = (Duration::from_millis(10), 2000);
 
 /// A running broker.
 pub struct Tansu {
@@ -63,13 +58,7 @@ impl Tansu {
     }
 
     fn answers(&self) {
-        for _ in 0..LOOK.1 {
-            if TcpStream::connect(self.address()).is_ok() {
-                return;
-            }
-            std::thread::sleep(LOOK.0);
-        }
-        panic!("tansu does not answer; deploy/local/test-tools.sh builds it. It said: {}", self.keeper.log())
+        self.keeper.wait_for_port(self.port);
     }
 }
 

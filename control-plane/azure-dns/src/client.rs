@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use azure_identity::{Credential, Identity, IdentityError, refusal};
+use azure_identity::{Credential, Identity, IdentityError, cause, refusal};
 use reqwest::header::{IF_MATCH, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -92,15 +92,6 @@ pub enum AzureError {
     /// No answer.
     #[error("Azure can't be reached: {}", cause(.0))]
     Unreachable(#[from] reqwest::Error),
-}
-
-/// The innermost reason: the outer ones repeat the address.
-fn cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 /// A record set as the API has it. What is not understood is kept and written back.
